@@ -1,0 +1,76 @@
+"""diff = r_strong - r_weak; sum = r_strong + r_weak; r = rank of rmi = nll(Q) - nll(Q|A).
+
+QAQ proper (arXiv 2603.12165). r is the fractional rank, (rank - 0.5) / n, of a model's reverse
+mutual information inside equal-count bins of the same model's nll(Q), or over all records with
+``ranks: global``. Ranks are pure numbers in (0, 1), so diff lies in (-1, 1) and sum in (0, 2).
+
+Ranks, because nll per token of two tokenisers cannot be compared. Both models rank the same
+records, those that both could score: a record that one of them cannot has no place in the
+comparison, and would shift the other's ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from qaqfilter import ModelName, Need, Options, Table, equal_count_bins, fractional_ranks
+
+
+class DisagreementOptions(Options):
+    """Options of `disagreement`."""
+
+    strong: ModelName
+    weak: ModelName
+    by: Literal["diff", "sum"] = Field(
+        "diff", description="Difference of the two ranks, or their sum; names the column."
+    )
+    ranks: Literal["stratified", "global"] = Field(
+        "stratified", description="Rank inside bins of the model's own nll(Q), or over all records."
+    )
+    bins: int = Field(10, ge=1, description="How many bins; unused with `ranks: global`.")
+
+    @model_validator(mode="after")
+    def _two_models(self) -> Self:
+        if self.strong == self.weak:
+            raise ValueError(f"strong and weak must be two models; both are {self.strong!r}")
+        return self
+
+
+class Disagreement:
+    """Columns: diff or sum, strong_rank, weak_rank (pure numbers)."""
+
+    def __init__(self, config: DisagreementOptions) -> None:
+        self.config = config
+        self.columns = (config.by, "strong_rank", "weak_rank")
+        self.needs = tuple(
+            Need(model, likelihood)
+            for model in (config.strong, config.weak)
+            for likelihood in ("query", "query_given_answer")
+        )
+
+    def score(self, table: Table) -> Mapping[str, NDArray[np.float64]]:
+        """Null in every column where either model's rmi is."""
+        models = (self.config.strong, self.config.weak)
+        alone = [table.nll(model, "query") for model in models]
+        rmi = [
+            nll - table.nll(model, "query_given_answer")
+            for model, nll in zip(models, alone, strict=True)
+        ]
+        lost = np.isnan(rmi[0]) | np.isnan(rmi[1])
+        strong, weak = (self._ranks(r, a, lost) for r, a in zip(rmi, alone, strict=True))
+        judged = strong - weak if self.config.by == "diff" else strong + weak
+        return {self.config.by: judged, "strong_rank": strong, "weak_rank": weak}
+
+    def _ranks(
+        self, rmi: NDArray[np.float64], nll_query: NDArray[np.float64], lost: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        ranked = np.where(lost, np.nan, rmi)
+        if self.config.ranks == "global":
+            return fractional_ranks(ranked)
+        bins = equal_count_bins(np.where(lost, np.nan, nll_query), self.config.bins)
+        return fractional_ranks(ranked, bins)

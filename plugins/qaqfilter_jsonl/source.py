@@ -1,0 +1,142 @@
+"""Records from files of JSON lines, streaming."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field, model_validator
+
+from qaqfilter import BadRecord, Options, Origin, RecipePath, Record, SourceError
+from qaqfilter.layouts import LAYOUTS, FieldMap, Layout, by_fields, detect
+from qaqfilter_jsonl.files import find, lines
+
+_log = logging.getLogger(__name__)
+_BOM = b"\xef\xbb\xbf"
+_LOOK_AT = 100  # objects that may be bad before `layout: auto` gives up
+
+
+class JsonlSourceOptions(Options):
+    """Files of JSON lines: .jsonl, .jsonl.gz or .jsonl.zst, by the name's end."""
+
+    path: RecipePath | list[RecipePath] = Field(
+        description="One or more files, relative to the recipe; `*`, `?`, `[ab]` and `**` match "
+        "several, which are read in the order of their names."
+    )
+    layout: Literal["auto", "query_answer", "alpaca"] = Field(
+        "auto",
+        description="Where query and answer stand: fields `query` and `answer`, or Alpaca's "
+        "`instruction`, `input` and `output`. `auto` looks at the first rows.",
+    )
+    fields: FieldMap | None = Field(
+        None, description="The fields by name, where no layout fits: {query: ..., answer: ...}."
+    )
+
+    @model_validator(mode="after")
+    def _one_layout(self) -> JsonlSourceOptions:
+        if self.fields is not None and self.layout != "auto":
+            raise ValueError("layout and fields exclude each other")
+        return self
+
+
+class JsonlSource:
+    """Reads the files afresh each time. A blank line is nothing; any other is one record."""
+
+    def __init__(self, config: JsonlSourceOptions) -> None:
+        self._config = config
+
+    def read(self) -> Iterator[Record | BadRecord]:
+        """Every line as a record or a bad record.
+
+        Raises SourceError where a pattern matches no file, a file cannot be read to its end, or
+        `layout: auto` finds none.
+        """
+        paths = self._config.path
+        files = find([paths] if isinstance(paths, str) else paths)
+        numbered = ((part, line) for part, path in files for line in lines(path))
+        layout, rows = self._layout(numbered)
+        last, ordinal = "", 0
+        for part, (number, row) in rows:
+            if part != last:
+                last, ordinal = part, 0
+            if (found := _parse(row, number, layout, part, ordinal)) is not None:
+                yield found
+                ordinal += 1
+
+    def _layout(
+        self, rows: Iterator[tuple[str, tuple[int, bytes]]]
+    ) -> tuple[Layout, Iterator[tuple[str, tuple[int, bytes]]]]:
+        """The layout, and the rows again from the first."""
+        if self._config.fields is not None:
+            return by_fields(self._config.fields), rows
+        if self._config.layout != "auto":
+            return LAYOUTS[self._config.layout], rows
+        seen: list[tuple[str, tuple[int, bytes]]] = []
+        problems: list[str] = []
+        for item in rows:
+            seen.append(item)
+            part, (number, row) = item
+            try:
+                fields = orjson.loads(_payload(row, number))
+                if not isinstance(fields, dict):
+                    continue
+                name = detect(fields)
+            except orjson.JSONDecodeError:
+                continue  # a bad record, reported when its turn comes
+            except SourceError as error:
+                problems.append(f"{part}, line {number}: {error}")
+                if len(problems) == _LOOK_AT:
+                    break
+                continue
+            _log.info("%s, line %d: layout %s", part, number, name)
+            return LAYOUTS[name], chain(seen, rows)
+        if problems:
+            raise SourceError(problems[0])
+        # Not one object among the rows: they are bad records in any layout.
+        return next(iter(LAYOUTS.values())), iter(seen)
+
+
+def _payload(row: bytes, number: int) -> bytes:
+    """The row's JSON: without a byte order mark, which only a file's first line may have."""
+    return row[len(_BOM) :] if number == 1 and row.startswith(_BOM) else row
+
+
+def _parse(
+    row: bytes, number: int, layout: Layout, part: str, ordinal: int
+) -> Record | BadRecord | None:
+    """One line; None if it is blank. `row` is kept as it is, mark and line end included."""
+    payload = _payload(row, number)
+    if payload.isspace() or not payload:
+        return None
+    origin = Origin(part, ordinal, number)
+    try:
+        fields: Any = orjson.loads(payload)
+        if not isinstance(fields, dict):
+            return BadRecord(f"a JSON {_KINDS[type(fields)]}, not an object", row, origin)
+        query, answer, system, label = layout.read(fields)
+    except orjson.JSONDecodeError as error:
+        return BadRecord(_why_not_json(payload, error), row, origin)
+    except ValueError as error:
+        return BadRecord(str(error), row, origin)
+    return Record(label, query, answer, row, origin, system, fields)
+
+
+_KINDS: dict[type, str] = {
+    list: "list",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "truth value",
+    type(None): "null",
+}
+
+
+def _why_not_json(payload: bytes, error: orjson.JSONDecodeError) -> str:
+    try:
+        payload.decode()
+    except UnicodeDecodeError as wrong:
+        return f"not UTF-8: byte 0x{payload[wrong.start]:02x} at byte {wrong.start + 1} of the line"
+    return f"not JSON: {error.msg}, at character {error.pos + 1}"

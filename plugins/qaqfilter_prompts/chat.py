@@ -1,0 +1,185 @@
+"""Records as conversations, written out by a chat template.
+
+The four likelihoods, with Q and A for the sides, `system` first where there is one:
+
+    query               user: [Q]
+    answer_given_query  user: Q          assistant: [A]
+    answer              user: (empty)    assistant: [A]
+    query_given_answer  user: reverse(A) assistant: [Q]
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from qaqfilter import (
+    Backend,
+    ChatTemplate,
+    ModelLocation,
+    Options,
+    PromptError,
+    RecipePath,
+    Record,
+    Request,
+    Resources,
+)
+from qaqfilter.prompts import FIXED_DATE, Shape, Template, cut
+from qaqfilter_prompts.borrowing import template_of
+
+REVERSE = """\
+You are given an answer. Work out which programming task it was most likely written for, and \
+write down that task and nothing else. If the answer has nothing to do with programming, reply \
+with the single word "INVALID".
+
+Answer:
+{answer}"""
+
+_USER = {"query": "query", "answer_given_query": "query", "query_given_answer": "answer"}
+_TARGET = {
+    "query": "query",
+    "answer_given_query": "answer",
+    "answer": "answer",
+    "query_given_answer": "query",
+}
+_OURS = ("messages", "add_generation_prompt")
+
+
+class ChatOptions(Options):
+    """A chat template: the model's own, or one you name. It is never guessed."""
+
+    template: RecipePath | None = Field(
+        None, description="A file with a Jinja chat template, in place of the model's own."
+    )
+    template_from: ModelLocation | None = Field(
+        None, description="A model to borrow the chat template of: an instruct sibling, say."
+    )
+    system: str | None = Field(
+        None, description="System text for records that bring none; none at all if left out."
+    )
+    reverse: str = Field(
+        REVERSE,
+        description="What asks for the query of an answer; `{answer}` stands for the answer.",
+    )
+    trim: bool = Field(
+        False,
+        description="Strip white space around the record's texts, in all four likelihoods alike; "
+        "for templates that trim.",
+    )
+    variables: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Further variables for the template. `enable_thinking` is false unless given.",
+    )
+    date: datetime.date = Field(
+        FIXED_DATE,
+        description="Today, for templates that put the date into their text. Fixed, so that a "
+        "recipe gives the same numbers on every day.",
+    )
+
+    @field_validator("reverse")
+    @classmethod
+    def _one_answer(cls, value: str) -> str:
+        if value.count("{answer}") != 1:
+            raise ValueError("must hold {answer} exactly once")
+        return value
+
+    @field_validator("variables")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := [name for name in _OURS if name in value]:
+            raise ValueError(f"{taken[0]} is set by the chat format itself")
+        return value
+
+    @model_validator(mode="after")
+    def _one_template(self) -> ChatOptions:
+        if self.template is not None and self.template_from is not None:
+            raise ValueError("template and template_from exclude each other")
+        return self
+
+
+class Chat:
+    """The chat format. The record's own system text beats the recipe's."""
+
+    def __init__(self, config: ChatOptions, backend: Backend, resources: Resources) -> None:
+        self._config = config
+        chosen = _choose(config, backend.chat_template, resources)
+        self._template = Template(chosen.source, chosen.origin, config.date)
+        self._variables = {
+            "bos_token": chosen.bos_token,
+            "eos_token": chosen.eos_token,
+            # Templates ask whether these "are none", which an unknown name is not.
+            "tools": None,
+            "documents": None,
+            "enable_thinking": False,
+            **config.variables,
+        }
+        self._shapes: dict[tuple[str, bool], Shape] = {}
+
+    def request(self, likelihood: str, record: Record) -> Request:
+        """The request for one likelihood. Raises PromptError where the template cannot do it."""
+        values = {"query": record.query, "answer": record.answer, "system": record.system or ""}
+        if self._config.trim:
+            values = {name: text.strip() for name, text in values.items()}
+        key = (likelihood, bool(values["system"]))
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = self._shape(*key)
+        return shape.request(values)
+
+    def _shape(self, likelihood: str, has_system: bool) -> Shape:
+        if likelihood not in _TARGET:
+            raise PromptError(f"the chat format has no likelihood {likelihood!r}")
+        inside = likelihood == "query"
+        user = () if inside or likelihood == "answer" else (_USER[likelihood],)
+        return cut(
+            lambda slots: self._render(likelihood, slots),
+            self._template.origin,
+            given=("system", *user) if has_system else user,
+            target=_TARGET[likelihood],
+            inside=inside,
+            trim=self._config.trim,
+        )
+
+    def _render(self, likelihood: str, slots: Mapping[str, str]) -> str:
+        user = slots[_USER[likelihood]] if likelihood in _USER else ""
+        if likelihood == "query_given_answer":
+            user = self._config.reverse.replace("{answer}", user)
+        system = slots.get("system", self._config.system)
+        messages = [{"role": "user", "content": user}]
+        if system:
+            messages.insert(0, {"role": "system", "content": system})
+        text = self._template.render(
+            {
+                **self._variables,
+                "messages": messages,
+                "add_generation_prompt": likelihood != "query",
+            }
+        )
+        # A record's system text is checked as a slot; the recipe's only has to be there.
+        if system and "system" not in slots and system.strip() not in text:
+            raise PromptError(f"{self._template.origin}: the template leaves out the system text")
+        return text
+
+
+def _choose(config: ChatOptions, own: ChatTemplate | None, resources: Resources) -> ChatTemplate:
+    """The template that the recipe names, else the model's own."""
+    if config.template is not None:
+        try:
+            source = Path(config.template).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptError(f"cannot read the chat template {config.template}: {error}") from None
+        bos, eos = (own.bos_token, own.eos_token) if own else ("", "")
+        return ChatTemplate(source, bos, eos, f"chat template {config.template}")
+    if config.template_from is not None:
+        return template_of(config.template_from, resources.model_files(config.template_from))
+    if own is None:
+        raise PromptError(
+            "the model has no chat template; name a file with `prompt.template`, or a model that "
+            "has one with `prompt.template_from` (the instruct sibling of a base model, say), or "
+            "use the plain format: `prompt: {use: plain}`"
+        )
+    return own

@@ -1,0 +1,69 @@
+"""The command line: one module per verb, plugin verbs beside ours, and the exit codes.
+
+0 ok, 1 failure, 2 recipe or usage, 3 too many bad records, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from qaqfilter.errors import QaqfilterError
+from qaqfilter.manager import load_plugins
+
+VERBS = ("run", "validate", "plugins", "schema")
+INTERRUPTED = 130
+
+
+class Verbs(click.Group):
+    """Our verbs are the modules beside this file; others come through `qaqfilter_commands`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Ours first, then those of plugins."""
+        return [*VERBS, *(n for n in load_plugins().names("command") if n not in VERBS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb when it is asked for."""
+        if cmd_name in VERBS:
+            command: click.Command = import_module(f"qaqfilter.cli.{cmd_name}").command
+            return command
+        manager = load_plugins()
+        if cmd_name not in manager.names("command"):
+            return None
+        component = manager.require("command", cmd_name)
+        made: click.Command = component.create(component.config())
+        return made
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("qaqfilter"), prog_name="qaqfilter")
+def cli() -> None:
+    """Decide which (query, answer) records are worth training on.
+
+    A recipe (YAML) names the input, the models and a chain of filter steps; `qaqfilter run`
+    does what it says.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command `qaqfilter`: runs a verb and exits with its code."""
+    sys.exit(run_cli(arguments))
+
+
+def run_cli(arguments: list[str] | None = None) -> int:
+    """Run a verb; return the exit code. Errors go to standard error as plain sentences."""
+    try:
+        result = cli.main(args=arguments, prog_name="qaqfilter", standalone_mode=False)
+    except QaqfilterError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("interrupted: no output was written; earlier outputs are as before", err=True)
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,43 @@
+"""`qaqfilter plugins`: what is installed, from whom, and what could not be loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from qaqfilter.cli.options import plugin_option
+from qaqfilter.errors import PluginError
+from qaqfilter.manager import KINDS, PluginManager, load_plugins
+
+
+@click.command(name="plugins")
+@plugin_option
+def command(plugins: tuple[Path, ...]) -> None:
+    """List plugins and the components they offer."""
+    manager = load_plugins(plugins)
+    table = Table(title=None, box=None, pad_edge=False)
+    for heading in ("kind", "name", "summary", "from", "ready"):
+        table.add_column(heading, overflow="fold")
+    for kind in KINDS:
+        for name in manager.names(kind):
+            offer = manager.offers[kind, name]
+            table.add_row(
+                kind, name, offer.component.summary, offer.distribution, _ready(manager, kind, name)
+            )
+    Console().print(table)
+    for broken in manager.broken:
+        click.echo(f"broken: {broken.plugin} ({broken.distribution}): {broken.cause}")
+    for blocked in manager.blocked:
+        click.echo(f"blocked by QAQFILTER_BLOCK_PLUGINS: {blocked}")
+
+
+def _ready(manager: PluginManager, kind: str, name: str) -> str:
+    try:
+        needs = manager.require(kind, name).needs
+    except PluginError:
+        needs = manager.component(kind, name).needs
+        return f"pip install '{needs.pip}'" if needs else "no"
+    return "yes"

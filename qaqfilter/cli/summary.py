@@ -1,0 +1,53 @@
+"""The account of a run, as tables."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from qaqfilter.protocols import RunReport
+
+
+def print_summary(report: RunReport) -> None:
+    """Print what was read, kept and thrown out, what it cost, and where the files are."""
+    console = Console(highlight=False)
+    console.print(_records(report))
+    if report.models:
+        console.print(_costs(report))
+    console.print(
+        f"read {report.read} = kept {report.kept} + rejected {report.rejected} "
+        f"+ quarantined {report.quarantined}, in {report.seconds:.1f} s"
+    )
+    for path in report.files.values():
+        console.print(f"  {path}", soft_wrap=True, markup=False)
+
+
+def _records(report: RunReport) -> Table:
+    table = Table(title=report.name, title_justify="left")
+    table.add_column("step")
+    table.add_column("what")
+    table.add_column("records", justify="right")
+    table.add_row("", "read", str(report.read))
+    if report.quarantined:
+        table.add_row("", "quarantined", str(report.quarantined))
+    for step in report.steps:
+        for reason, count in step.rejected.items():
+            table.add_row(f"{step.id} ({step.use})", f"rejected: {reason}", str(count))
+        if not step.rejected:
+            table.add_row(f"{step.id} ({step.use})", "rejected", "0")
+    table.add_section()
+    table.add_row("", "kept", str(report.kept), style="bold")
+    return table
+
+
+def _costs(report: RunReport) -> Table:
+    table = Table()
+    table.add_column("model")
+    for heading in ("records", "tokens", "seconds", "tokens/s"):
+        table.add_column(heading, justify="right")
+    for model in report.models:
+        speed = f"{model.tokens / model.seconds:.0f}" if model.seconds > 0 else ""
+        table.add_row(
+            model.name, str(model.records), str(model.tokens), f"{model.seconds:.1f}", speed
+        )
+    return table

@@ -1,0 +1,107 @@
+"""One step over one table: columns from the selector, decisions from the keep rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from qaqfilter.errors import QaqfilterError
+from qaqfilter.keep import decide, stratum_groups
+from qaqfilter.protocols import Decides, Scores
+from qaqfilter.recipe import Step
+from qaqfilter.types import Decisions, Floats, Ints, Status, Table
+
+UNDEFINED = len(Status)
+"""Null code of a score that is undefined though all its likelihoods exist (0/0, say)."""
+NULL_REASONS = (*(status.reason for status in Status), "undefined")
+
+
+def is_filter(step: Step) -> bool:
+    """Whether a record's fate in this step depends on the text of that record alone."""
+    keep = step.keys.keep
+    return not isinstance(step.selector, Scores | Decides) and keep is not None and keep.per_record
+
+
+def is_scorer(step: Step) -> bool:
+    """Whether this step drops nothing, so that the next may be scored in the same read."""
+    return step.keys.keep is None and not isinstance(step.selector, Decides)
+
+
+def group_steps(steps: Sequence[Step]) -> list[list[Step]]:
+    """Split the chain into stretches that share their reads of the input.
+
+    A stretch is any filters, then any score-only steps, then one step of any kind: so nothing
+    is scored that an earlier step would have dropped.
+    """
+    stretches: list[list[Step]] = []
+    current: list[Step] = []
+    for step in steps:
+        if current and is_filter(step) and not is_filter(current[-1]):
+            stretches.append(current)
+            current = []
+        current.append(step)
+        if not is_filter(step) and not is_scorer(step):
+            stretches.append(current)
+            current = []
+    return [*stretches, current] if current else stretches
+
+
+def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
+    """The step's columns; checks that they are the declared ones, float64, one value a row."""
+    selector = step.selector
+    if isinstance(selector, Scores):
+        found = selector.score(table)
+    else:
+        found = {name: table.column(name) for name in selector.columns}
+    if list(found) != list(selector.columns):
+        raise QaqfilterError(
+            f"step {step.id!r}: selector {step.block.component.name!r} declares the columns "
+            f"{list(selector.columns)} and gave {list(found)}"
+        )
+    columns = {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+    for name, values in columns.items():
+        if values.shape != (len(table),):
+            raise QaqfilterError(
+                f"step {step.id!r}: column {name!r} has shape {values.shape} for a table of "
+                f"{len(table)} rows"
+            )
+    # An infinite score is no score: it would win or lose every comparison.
+    return {name: np.where(np.isfinite(v), v, np.nan) for name, v in columns.items()}
+
+
+def decide_step(step: Step, table: Table, group: Ints | None) -> Decisions:
+    """Apply the step's keep rule to its first column. `table` holds the step's columns."""
+    if isinstance(step.selector, Decides):
+        return step.selector.decide(table)
+    values = table.column(f"{step.id}.{step.selector.columns[0]}")
+    codes = _null_codes(step, table, values)
+    if step.keys.keep is None:
+        return _keep_all(values)
+    strata = step.keys.strata
+    by = None
+    if strata is not None:
+        own = strata.by in step.selector.columns
+        by = table.column(f"{step.id}.{strata.by}" if own else strata.by)
+    groups = stratum_groups(by, strata.bins if strata else 1, group)
+    return decide(step.keys.keep, values, NULL_REASONS, codes, groups)
+
+
+def _null_codes(step: Step, table: Table, values: Floats) -> Ints:
+    """Why each null is null: the first of its likelihoods that does not exist."""
+    codes = np.zeros(len(values), dtype=np.int64)
+    for model, likelihood in step.needs:
+        status = table.likelihood(model, likelihood).status
+        codes = np.where(codes == 0, status, codes)
+    return np.where(np.isnan(values) & (codes == 0), UNDEFINED, codes)
+
+
+def _keep_all(values: Floats) -> Decisions:
+    nothing = np.full(len(values), np.nan)
+    return Decisions(
+        np.ones(len(values), dtype=np.bool_),
+        np.zeros(len(values), dtype=np.int16),
+        ("kept",),
+        values,
+        nothing,
+    )

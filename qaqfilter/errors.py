@@ -1,0 +1,67 @@
+"""Every error that qaqfilter raises on purpose.
+
+QaqfilterError                  exit code 1
+├── UsageError                  exit code 2: the call or the recipe is off; nothing was run
+│   ├── RecipeError             one or more problems, each with file:line, key path and fix
+│   └── PluginError             a plugin clashes, is broken, is misspelt, or lacks its extra
+├── TooManyBadRecords           exit code 3: the input holds more bad records than allowed
+├── SourceError                 the input cannot be read, or changed between two reads
+├── ModelError                  a model cannot be found, loaded or verified
+├── PromptError                 a prompt or chat template cannot carry the data untouched
+├── BackendError                a backend broke its contract (wrong count, not finite, above 0)
+└── RunDirectoryError           outputs cannot be written where the recipe says
+
+The messages say where it happened, what is wrong, and how to mend it.
+"""
+
+from __future__ import annotations
+
+
+class QaqfilterError(Exception):
+    """The root: catch this to catch everything that qaqfilter raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(QaqfilterError):
+    """The call or the recipe is wrong; nothing was run."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe with one or more problems; `problems` holds one message for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class PluginError(UsageError):
+    """A plugin clashes with another, is broken, or lacks what it needs."""
+
+
+class TooManyBadRecords(QaqfilterError):  # noqa: N818 - reads as the sentence it is
+    """More of the input is unreadable than `input.max_errors` allows."""
+
+    exit_code = 3
+
+
+class SourceError(QaqfilterError):
+    """The input cannot be read, or is not what it was when the run began."""
+
+
+class ModelError(QaqfilterError):
+    """A model cannot be found, loaded or verified."""
+
+
+class PromptError(QaqfilterError):
+    """A prompt cannot carry the data untouched, or the model lacks a chat template."""
+
+
+class BackendError(QaqfilterError):
+    """A backend broke its contract; its numbers must not be used."""
+
+
+class RunDirectoryError(QaqfilterError):
+    """The run's outputs cannot be written where the recipe says."""

@@ -1,0 +1,286 @@
+"""Start here: every hook that a plugin can implement, each with a complete plugin.
+
+Eight hooks yield components: sources, sinks, backends, selectors, prompts, executors, models
+(location schemes) and commands. Three only watch a run. A plugin is any importable module (or
+object) whose functions carry `hookimpl` and one of these names; it is offered by an entry point
+in the group ``qaqfilter``, or given as a file with ``--plugin``.
+
+Hook functions take the arguments listed here, by name, without defaults; they may leave
+arguments out. A hook that yields components is called once, when plugins are loaded, so it must
+be quick: import heavy packages inside `create`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from qaqfilter.protocols import (
+    Backend,
+    Component,
+    Executor,
+    Locator,
+    PromptFormat,
+    RunReport,
+    Selector,
+    Sink,
+    Source,
+)
+from qaqfilter.types import Decisions, Table
+
+if TYPE_CHECKING:
+    import click
+
+PROJECT = "qaqfilter"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Specs:
+    """The hooks."""
+
+    @hookspec
+    def qaqfilter_sources(self) -> Iterable[Component[Source]]:  # type: ignore[empty-body]
+        """Where records come from: ``input: {use: <name>}``.
+
+        `create(config) -> Source`::
+
+            from pathlib import Path
+            from qaqfilter import Component, Options, Origin, Record, RecipePath, hookimpl
+
+            class LinesOptions(Options):
+                path: RecipePath
+
+            class Lines:
+                def __init__(self, config):
+                    self.path = Path(config.path)
+
+                def read(self):
+                    for ordinal, row in enumerate(self.path.read_bytes().splitlines(True)):
+                        query, _, answer = row.decode().rstrip().partition("\\t")
+                        yield Record(f"line-{ordinal}", query, answer, row,
+                                     Origin(self.path.name, ordinal, ordinal + 1))
+
+            @hookimpl
+            def qaqfilter_sources():
+                yield Component("lines", LinesOptions, Lines, "query TAB answer, one a line")
+        """
+
+    @hookspec
+    def qaqfilter_sinks(self) -> Iterable[Component[Sink]]:  # type: ignore[empty-body]
+        """Where records go: ``output: {use: <name>}``.
+
+        `create(config, folder) -> Sink`; files go below `folder`, a pathlib.Path::
+
+            from qaqfilter import Component, Options, hookimpl
+
+            class Queries:
+                def __init__(self, config, folder):
+                    self.file = (folder / "kept.txt").open("w", encoding="utf-8")
+
+                def keep(self, record):
+                    self.file.write(record.query + "\\n")
+
+                def reject(self, record, rejection):
+                    pass
+
+                def close(self):
+                    self.file.close()
+
+            @hookimpl
+            def qaqfilter_sinks():
+                yield Component("queries", Options, Queries, "the kept queries, one a line")
+        """
+
+    @hookspec
+    def qaqfilter_backends(self) -> Iterable[Component[Backend]]:  # type: ignore[empty-body]
+        """Language models: ``models: {<name>: {use: <name>}}``.
+
+        `create(config, resources) -> Backend`; `resources` finds model files and reads the
+        run's input. The whole duty of a backend is in `qaqfilter.Backend`::
+
+            import math
+            import numpy as np
+            from qaqfilter import Component, Options, hookimpl
+
+            class Uniform:
+                max_length = 4096
+                batch_tokens = 4096
+                start_token = 256
+                adds_start = True
+                chat_template = None
+                facts = {"model": "uniform over 256 bytes"}
+
+                def __init__(self, config, resources):
+                    pass
+
+                def encode(self, text, *, markup):
+                    return list(text.encode())
+
+                def logprobs(self, sequences):
+                    return [tuple(np.full(end - start, -math.log(256)) for start, end in s.spans)
+                            for s in sequences]
+
+                def close(self):
+                    pass
+
+            @hookimpl
+            def qaqfilter_backends():
+                yield Component("uniform", Options, Uniform, "every byte is as likely as any")
+        """
+
+    @hookspec
+    def qaqfilter_selectors(self) -> Iterable[Component[Selector]]:  # type: ignore[empty-body]
+        """Scores to filter by: a step's ``use: <name>``.
+
+        `create(config) -> Selector`. A selector scores whole columns (`needs` and `score`), or
+        measures one record's text (`measure`)::
+
+            from qaqfilter import Component, ModelName, Need, Options, hookimpl
+
+            class SurpriseOptions(Options):
+                model: ModelName
+
+            class Surprise:
+                columns = ("surprise",)
+
+                def __init__(self, config):
+                    self.model = config.model
+                    self.needs = (Need(self.model, "answer_given_query"),)
+
+                def score(self, table):
+                    return {"surprise": table.nll(self.model, "answer_given_query")}
+
+            @hookimpl
+            def qaqfilter_selectors():
+                yield Component("surprise", SurpriseOptions, Surprise, "nll(A|Q), nats per token")
+        """
+
+    @hookspec
+    def qaqfilter_prompts(self) -> Iterable[Component[PromptFormat]]:  # type: ignore[empty-body]
+        """How a record becomes context and target: ``prompt: {use: <name>}``.
+
+        `create(config, backend, resources) -> PromptFormat`. Template text is a
+        ``Segment(text, markup=True)``, data a ``Segment(text)``::
+
+            from qaqfilter import Component, Options, Request, Segment, hookimpl
+
+            class Labelled:
+                def __init__(self, config, backend, resources):
+                    pass
+
+                def request(self, likelihood, record):
+                    query, answer = Segment(record.query), Segment(record.answer)
+                    ask, reply = Segment("Q: ", markup=True), Segment("A: ", markup=True)
+                    return {
+                        "query": Request((ask,), query),
+                        "answer": Request((reply,), answer),
+                        "answer_given_query": Request((ask, query, reply), answer),
+                        "query_given_answer": Request((reply, answer, ask), query),
+                    }[likelihood]
+
+            @hookimpl
+            def qaqfilter_prompts():
+                yield Component("labelled", Options, Labelled, "Q: and A: before each side")
+        """
+
+    @hookspec
+    def qaqfilter_executors(self) -> Iterable[Component[Executor]]:  # type: ignore[empty-body]
+        """Where scoring runs: ``run: {executor: <name>}``.
+
+        `create(config) -> Executor`::
+
+            from qaqfilter import Component, Options, hookimpl
+
+            class Backwards:
+                def __init__(self, config):
+                    pass
+
+                def score(self, stage, windows):
+                    with stage.open() as scorer:
+                        for window in reversed(list(windows)):
+                            yield scorer(window)
+
+            @hookimpl
+            def qaqfilter_executors():
+                yield Component("backwards", Options, Backwards, "last window first")
+        """
+
+    @hookspec
+    def qaqfilter_models(self) -> Iterable[Component[Locator]]:  # type: ignore[empty-body]
+        """A scheme of model locations: ``model: <name>:...``, shared by all backends.
+
+        `create(config) -> Locator`; schemes have no options in the recipe::
+
+            from pathlib import Path
+            from qaqfilter import Component, ModelError, ModelFiles, Options, hookimpl
+
+            class Shelf:
+                def __init__(self, config):
+                    pass
+
+                def locate(self, location, revision):
+                    path = Path("/models") / f"{location}.gguf"
+                    if not path.exists():
+                        raise ModelError(f"no model {location!r} on the shelf: {path}")
+                    return ModelFiles(path, "gguf", digest=f"{path.stat().st_mtime_ns}")
+
+            @hookimpl
+            def qaqfilter_models():
+                yield Component("shelf", Options, Shelf, "GGUF files below /models")
+        """
+
+    @hookspec
+    def qaqfilter_commands(self) -> Iterable[Component[click.Command]]:  # type: ignore[empty-body]
+        """A verb of the command line: ``qaqfilter <name>``.
+
+        `create(config) -> click.Command`; a command has no options in the recipe::
+
+            import click
+            from qaqfilter import Component, Options, hookimpl
+
+            @click.command()
+            def hello():
+                click.echo("hello from a plugin")
+
+            @hookimpl
+            def qaqfilter_commands():
+                yield Component("hello", Options, lambda config: hello, "Say hello.")
+        """
+
+    @hookspec
+    def qaqfilter_run_started(self, recipe: dict[str, object], run: str) -> None:
+        """A run begins: the resolved recipe as plain data, and the run's folder.
+
+        A watcher may not change the run::
+
+            from qaqfilter import hookimpl
+
+            @hookimpl
+            def qaqfilter_run_started(recipe, run):
+                print(f"{recipe['name']} -> {run}")
+        """
+
+    @hookspec
+    def qaqfilter_step_finished(self, step: str, table: Table, decisions: Decisions) -> None:
+        """A step has decided over its whole table::
+
+        from qaqfilter import hookimpl
+
+        @hookimpl
+        def qaqfilter_step_finished(step, table, decisions):
+            print(f"{step}: kept {int(decisions.kept.sum())} of {len(table)}")
+        """
+
+    @hookspec
+    def qaqfilter_run_finished(self, report: RunReport) -> None:
+        """The outputs are in place::
+
+        from qaqfilter import hookimpl
+
+        @hookimpl
+        def qaqfilter_run_finished(report):
+            print(f"kept {report.kept} of {report.read}")
+        """

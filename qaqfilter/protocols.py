@@ -1,0 +1,306 @@
+"""What a plugin's objects must be able to do. Implement the protocol; inherit nothing.
+
+Source ─▶ Executor(Stage: Backend + PromptFormat) ─▶ Selector ─▶ Sink
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel
+
+from qaqfilter.types import (
+    BadRecord,
+    Decisions,
+    Floats,
+    Ints,
+    LikelihoodColumn,
+    Record,
+    Rejection,
+    Request,
+    Table,
+    TokenSequence,
+    Window,
+)
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Needs(NamedTuple):
+    """What must be installed before a component can be created.
+
+    `pip` is what follows ``pip install``; `modules` are the import names that prove it is there.
+    """
+
+    pip: str
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Component(Generic[T_co]):
+    """What a component hook yields: a name for recipes, its options, and how to make it.
+
+    `config` validates the block of the recipe (a pydantic model with extra="forbid") and
+    writes its reference page; `create` gets the validated options first, then what its hook
+    spec lists, and is the place for heavy imports.
+    """
+
+    name: str
+    config: type[BaseModel]
+    create: Callable[..., T_co]
+    summary: str
+    needs: Needs | None = None
+
+
+class Source(Protocol):
+    """Where records come from. `read` may be called more than once and must yield the same."""
+
+    def read(self) -> Iterator[Record | BadRecord]:
+        """Yield every record and every bad record, in a fixed order, streaming.
+
+        Raises SourceError where the input cannot be opened.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """Where records go. Files are written below the folder that the sink was created with."""
+
+    def keep(self, record: Record) -> None:
+        """Write a kept record, as it came in, in call order."""
+        ...
+
+    def reject(self, record: Record, rejection: Rejection) -> None:
+        """Write a rejected record and the reason."""
+        ...
+
+    def close(self) -> None:
+        """Flush and close; called once, also after an error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on disk. `digest` changes whenever a byte of the weights does."""
+
+    path: Path
+    format: Literal["gguf", "safetensors"]
+    digest: str
+
+
+class Locator(Protocol):
+    """Turns a model location (what follows ``scheme:``) into files."""
+
+    def locate(self, location: str, revision: str | None) -> ModelFiles:
+        """Find or fetch the files. Raises ModelError, naming the location."""
+        ...
+
+
+class Resources(Protocol):
+    """What a backend or prompt may ask of the run while it is created."""
+
+    def model_files(self, location: str, revision: str | None = None) -> ModelFiles:
+        """Resolve a model location through the models hook. Raises ModelError."""
+        ...
+
+    def records(self) -> Iterator[Record]:
+        """Read the run's input afresh (for a model that is fitted on the data)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """A model's own chat template: Jinja source and the texts of its BOS and EOS tokens."""
+
+    source: str
+    bos_token: str
+    eos_token: str
+    origin: str
+
+
+class Backend(Protocol):
+    """A causal language model that gives log-likelihoods of tokens.
+
+    Attributes
+    ----------
+    facts: everything that changes a number beyond the stated tolerance; goes into the
+        fingerprint.
+    max_length: most tokens in a sequence, the start token included.
+    batch_tokens: most tokens, padding included, that one call of `logprobs` should get.
+    start_token: the id put before a sequence: BOS, or EOS where the model has no BOS.
+    adds_start: whether the model expects the start token even before template text.
+    chat_template: the model's own, or None.
+    """
+
+    @property
+    def facts(self) -> Mapping[str, object]: ...
+    @property
+    def max_length(self) -> int: ...
+    @property
+    def batch_tokens(self) -> int: ...
+    @property
+    def start_token(self) -> int: ...
+    @property
+    def adds_start(self) -> bool: ...
+    @property
+    def chat_template(self) -> ChatTemplate | None: ...
+
+    def encode(self, text: str, *, markup: bool) -> list[int]:
+        """Token ids of one segment: no BOS, no dummy space; special tokens only in markup."""
+        ...
+
+    def logprobs(self, sequences: Sequence[TokenSequence]) -> Sequence[tuple[Floats, ...]]:
+        """Log-probabilities (nats, ≤ 0) of every token in every span, given all tokens before.
+
+        One tuple a sequence, in order; in it one float64 array a span, as long as the span.
+        Raises BackendError for a sequence over `max_length`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory now."""
+        ...
+
+
+class PromptFormat(Protocol):
+    """Arranges a record as context and target, for each of the four likelihoods."""
+
+    def request(self, likelihood: str, record: Record) -> Request:
+        """The request for `likelihood`, one of `qaqfilter.LIKELIHOODS`. Raises PromptError."""
+        ...
+
+
+class Need(NamedTuple):
+    """A likelihood that a selector wants: `model` is the recipe's name for a model."""
+
+    model: str
+    likelihood: str
+
+
+class Selector(Protocol):
+    """The base of every selector: the names of its columns, the one that `keep` judges first.
+
+    A selector also has `score` (Scores), `measure` (Measures), or both.
+    """
+
+    @property
+    def columns(self) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """A selector that computes its columns from numbers, whole columns at a time."""
+
+    @property
+    def needs(self) -> Sequence[Need]: ...
+
+    def score(self, table: Table) -> Mapping[str, Floats]:
+        """Columns of ``len(table)`` float64; NaN where undefined."""
+        ...
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A selector that takes numbers from the text of one record alone."""
+
+    def measure(self, record: Record) -> Mapping[str, float]:
+        """Numbers by name; NaN where undefined. Without `score` these are the columns."""
+        ...
+
+
+@runtime_checkable
+class Decides(Protocol):
+    """A selector that decides itself, where the keep vocabulary cannot say it."""
+
+    def decide(self, table: Table) -> Decisions:
+        """Called after `score`; the recipe's `keep` is then refused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WindowScores:
+    """What scoring one window gave: its rows, a column a likelihood, and the tokens it cost."""
+
+    rows: Ints
+    columns: Mapping[str, LikelihoodColumn]
+    tokens: int
+
+
+class Stage(Protocol):
+    """One model to be run over windows; `open` loads it, leaving the context frees it."""
+
+    model: str
+
+    def open(self) -> AbstractContextManager[Callable[[Window], WindowScores]]: ...
+
+
+class Executor(Protocol):
+    """Runs a stage over windows. The answer must not depend on how the work is spread."""
+
+    def score(self, stage: Stage, windows: Iterable[Window]) -> Iterator[WindowScores]:
+        """Yield one WindowScores a window, in any order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step did: `rejected` counts by reason."""
+
+    id: str
+    use: str
+    read: int
+    kept: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What a model cost: tokens through it, wall seconds, and the fingerprint of its facts."""
+
+    name: str
+    records: int
+    tokens: int
+    seconds: float
+    fingerprint: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The account of a finished run: read == kept + rejected + quarantined."""
+
+    name: str
+    folder: Path
+    read: int
+    kept: int
+    rejected: int
+    quarantined: int
+    duplicate_ids: int
+    steps: tuple[StepReport, ...]
+    models: tuple[ModelReport, ...]
+    seconds: float
+    files: Mapping[str, Path]
+
+
+class Observer(Protocol):
+    """Watches a run (progress on a terminal, say)."""
+
+    def started(self, label: str, records: int | None) -> None:
+        """A stretch of work begins, over this many records where that is known."""
+        ...
+
+    def advanced(self, records: int, tokens: int) -> None:
+        """So many more records are done, and so many tokens went through the model."""
+        ...
+
+    def finished(self) -> None:
+        """The stretch of work is over."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Something the user should know."""
+        ...

@@ -1,0 +1,223 @@
+"""YAML -> Recipe. Every error names file, line, key path and the fix; all are reported at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qaqfilter.blocks import Block, BlockReader, suggestion
+from qaqfilter.errors import RecipeError
+from qaqfilter.manager import PluginManager
+from qaqfilter.protocols import Decides, Measures, Scores, Selector
+from qaqfilter.recipe_keys import (
+    InputKeys,
+    ModelKeys,
+    OutputKeys,
+    RecipeKeys,
+    RunKeys,
+    StepKeys,
+)
+from qaqfilter.yamlfile import YamlFile, read_yaml
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of the recipe and the prompt it is asked with."""
+
+    name: str
+    backend: Block
+    prompt: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step: its selector, made from validated options, and what to do with the scores."""
+
+    id: str
+    block: Block
+    selector: Selector
+    keys: StepKeys
+    prompt: Block | None
+
+    def view(self, model: str) -> str:
+        """The name under which this step's likelihoods of `model` stand in tables.
+
+        The model's own, unless the step brings a prompt: then its numbers are its own too.
+        """
+        return model if self.prompt is None else f"{self.id}@{model}"
+
+    @property
+    def needs(self) -> Sequence[tuple[str, str]]:
+        """(model, likelihood) pairs; empty for a step that needs no model."""
+        return tuple(self.selector.needs) if isinstance(self.selector, Scores) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A validated recipe: nothing in it can still be wrong without running it."""
+
+    name: str
+    path: Path
+    source: Block
+    input: InputKeys
+    models: Mapping[str, Model]
+    steps: tuple[Step, ...]
+    sink: Block
+    output: OutputKeys
+    executor: Block
+    run: RunKeys
+
+    def prompt(self, step: Step, model: str) -> Block:
+        """The prompt of a model in a step: the step's, else the model's, else the recipe's."""
+        return step.prompt or self.models[model].prompt
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe fully written out, as plain data."""
+        return {
+            "version": 1,
+            "name": self.name,
+            "input": self.source.as_data() | self.input.model_dump(mode="json"),
+            "models": {
+                name: model.backend.as_data() | {"prompt": model.prompt.as_data()}
+                for name, model in self.models.items()
+            },
+            "steps": [
+                step.block.as_data()
+                | step.keys.model_dump(mode="json", exclude={"prompt"}, exclude_none=True)
+                | ({"prompt": step.prompt.as_data()} if step.prompt else {})
+                for step in self.steps
+            ],
+            "output": self.sink.as_data() | self.output.model_dump(mode="json"),
+            "run": self.run.model_dump(mode="json") | {"executor": self.executor.as_data()},
+        }
+
+
+def load_recipe(path: Path, manager: PluginManager, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and validate a recipe. Raises RecipeError with every problem found."""
+    file = read_yaml(path)
+    for assignment in overrides:
+        file.set(assignment)
+    return build_recipe(file, path, manager)
+
+
+def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
+    """Validate an already parsed recipe; `path` is what its relative paths are relative to."""
+    reader = BlockReader(file, manager, path.parent.absolute())
+    top = reader.core(RecipeKeys, file.data, ())
+    if top is None:
+        raise RecipeError(reader.problems)
+    reader.seed, reader.models = top.run.seed, tuple(top.models)
+    for name in top.models:
+        if not NAME.match(name):
+            reader.complain(("models", name), "a model name is letters, digits, _ and -")
+
+    source = reader.split(InputKeys, top.input, ("input",), "source")
+    sink = reader.split(OutputKeys, top.output, ("output",), "sink")
+    executor = top.run.executor
+    executor = {"use": executor} if isinstance(executor, str) else executor
+    executor_block = reader.block(executor, ("run", "executor"), "executor")
+    default = reader.block(
+        {"use": "plain"} if top.prompt is None else top.prompt, ("prompt",), "prompt"
+    )
+    models = {
+        name: model
+        for name, raw in top.models.items()
+        if (model := _model(reader, name, raw, default)) is not None
+    }
+    steps = [_step(reader, index, raw) for index, raw in enumerate(top.steps)]
+    _check_names(reader, steps)
+    _check_strata(reader, steps)
+    if reader.problems or source is None or sink is None or executor_block is None:
+        raise RecipeError(reader.problems)
+    return Recipe(
+        name=top.name,
+        path=path,
+        source=source[1],
+        input=source[0],
+        models=models,
+        steps=tuple(step for step in steps if step is not None),
+        sink=sink[1],
+        output=sink[0],
+        executor=executor_block,
+        run=top.run,
+    )
+
+
+def _model(reader: BlockReader, name: str, raw: Any, default: Block | None) -> Model | None:
+    location = ("models", name)
+    parts = reader.split(ModelKeys, raw, location, "backend")
+    if parts is None:
+        return None
+    keys, backend = parts
+    if keys.prompt is not None:
+        default = reader.block(keys.prompt, (*location, "prompt"), "prompt")
+    return Model(name, backend, default) if default is not None else None
+
+
+def _step(reader: BlockReader, index: int, raw: Any) -> Step | None:
+    location = ("steps", index)
+    parts = reader.split(StepKeys, raw, location, "selector")
+    if parts is None:
+        return None
+    keys, block = parts
+    prompt = None
+    if keys.prompt is not None:
+        prompt = reader.block(keys.prompt, (*location, "prompt"), "prompt")
+    if any(problem for problem in reader.problems):
+        return Step(keys.id, block, _Unmade(), keys, prompt)
+    selector = block.component.create(block.options)
+    if not isinstance(selector, Scores | Measures):
+        reader.complain(location, f"selector {block.component.name!r} has no score and no measure")
+    if isinstance(selector, Decides) and keys.keep is not None:
+        reader.complain((*location, "keep"), f"{block.component.name!r} decides itself: no `keep`")
+    return Step(keys.id, block, selector, keys, prompt)
+
+
+class _Unmade:
+    """Stands for a selector that cannot be made because the recipe already has problems."""
+
+    columns: Sequence[str] = ()
+
+
+def _check_names(reader: BlockReader, steps: Sequence[Step | None]) -> None:
+    seen: dict[str, int] = {}
+    for index, step in enumerate(steps):
+        if step is None:
+            continue
+        location = ("steps", index, "id")
+        if not NAME.match(step.id):
+            reader.complain(location, f"{step.id!r}: a step id is letters, digits, _ and -")
+        if step.id in seen:
+            first = reader.file.place(("steps", seen[step.id], "id"))
+            reader.complain(location, f"step id {step.id!r} stands twice; the first is at {first}")
+        if step.id in reader.models:
+            reader.complain(location, f"{step.id!r} is a model's name too; columns would clash")
+        seen.setdefault(step.id, index)
+
+
+def _check_strata(reader: BlockReader, steps: Sequence[Step | None]) -> None:
+    """`strata.by` must name a column that exists once the step has scored."""
+    known: list[str] = []
+    for index, step in enumerate(steps):
+        if step is None or isinstance(step.selector, _Unmade):
+            return
+        own = list(step.selector.columns)
+        keys = step.keys
+        for key in ("strata", "group"):
+            if getattr(keys, key) is not None and (keys.keep is None or keys.keep.per_record):
+                reader.complain(
+                    ("steps", index, key),
+                    "works beside a `keep` with rank, top or fraction, and there is none here",
+                )
+        if keys.strata is not None and keys.strata.by not in own + known:
+            reader.complain(
+                ("steps", index, "strata", "by"),
+                f"no column {keys.strata.by!r}{suggestion(keys.strata.by, own + known)} "
+                f"(columns: {', '.join(own + known)})",
+            )
+        known += [f"{step.id}.{column}" for column in own]

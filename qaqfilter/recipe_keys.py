@@ -1,0 +1,74 @@
+"""The keys that the core itself understands, block by block; plugins add their own."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from qaqfilter.keep import Keep, Strata
+from qaqfilter.options import Options, RecipePath
+
+
+class InputKeys(Options):
+    """Keys of `input` that every source takes."""
+
+    on_error: Literal["quarantine", "stop"] = Field(
+        "quarantine", description="What to do with a bad record: set it aside, or end the run."
+    )
+    max_errors: float = Field(
+        0.01,
+        ge=0,
+        description="Most bad records before the run fails (exit code 3): "
+        "below 1 a share of what is read, from 1 on a count.",
+    )
+
+
+class ModelKeys(Options):
+    """Keys of a model that every backend takes."""
+
+    prompt: Any = Field(None, description="A prompt block for this model.")
+
+
+class StepKeys(Options):
+    """Keys of a step that every selector takes."""
+
+    id: str = Field(description="Name of the step: in columns, rejects and reports.")
+    keep: Keep | None = Field(None, description="The keep rule; without it the step only scores.")
+    strata: Strata | None = Field(None, description="Ranks are taken inside equal-count bins.")
+    group: str | None = Field(
+        None, description="A field of the record: each of its values is ranked among its peers."
+    )
+    prompt: Any = Field(None, description="A prompt block for this step alone.")
+
+
+class OutputKeys(Options):
+    """Keys of `output` that every sink takes."""
+
+    path: RecipePath = Field(description="The run directory, relative to the recipe.")
+    rejects: bool = Field(True, description="Write the rejected records and why.")
+    scores: bool = Field(True, description="Write every number to scores.parquet.")
+
+
+class RunKeys(Options):
+    """The `run` block."""
+
+    executor: Any = Field("local", description="An executor's name, or a block {use: name, ...}.")
+    seed: int = Field(0, description="Seed for every step that draws at random.")
+    window: int = Field(
+        512, ge=1, description="Records that are planned and batched together (part of the plan)."
+    )
+
+
+class RecipeKeys(Options):
+    """The top level of a recipe."""
+
+    version: Literal[1] = Field(description="The recipe format; 1.")
+    name: str = Field(description="A name for reports.")
+    description: str | None = Field(None, description="What the recipe is for.")
+    input: Any = Field(description="Where records come from: {use: <source>, ...}.")
+    models: dict[str, Any] = Field(default={}, description="Models by name: {use: <backend>, ...}.")
+    prompt: Any = Field(None, description="A prompt block for all models; plain by default.")
+    steps: list[Any] = Field(min_length=1, description="The filter chain, in order.")
+    output: Any = Field(description="Where results go: {use: <sink>, path: ...}.")
+    run: RunKeys = Field(default=RunKeys(), description="How to run.")

@@ -1,0 +1,225 @@
+"""The values that flow through a run, in the order in which they flow.
+
+    Record ─▶ Segment ─▶ Request ─▶ TokenSequence ─▶ Likelihood ─▶ Table ─▶ Decisions
+
+All are frozen; arrays inside them are treated as read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+LIKELIHOODS = ("query", "answer_given_query", "answer", "query_given_answer")
+"""The four likelihoods of a record, as METHODS in docs/methods.md names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record stands: its source part (a file, a module), ordinal there, and line."""
+
+    part: str
+    ordinal: int
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.part}:{self.line}" if self.line is not None else f"{self.part}#{self.ordinal}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One (query, answer) pair. `row` is the untouched original, `fields` its parsed form."""
+
+    id: str
+    query: str
+    answer: str
+    row: bytes
+    origin: Origin
+    system: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """Something in the input that is no record: kept as it was, with the reason."""
+
+    error: str
+    row: bytes
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of text that is tokenised on its own.
+
+    `markup=True` is template text, which may hold special tokens; data never does.
+    """
+
+    text: str
+    markup: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One likelihood to compute: that of `target`, after `context` (either may be empty)."""
+
+    context: tuple[Segment, ...]
+    target: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """What a backend sees: token ids, and the half-open spans of positions to score.
+
+    A span starts at 1 or later: the first token of a sequence has nothing before it.
+    Spans may touch, nest and overlap.
+    """
+
+    ids: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+
+
+class Status(IntEnum):
+    """Why a likelihood is undefined (0: it is defined)."""
+
+    OK = 0
+    EMPTY_QUERY = 1
+    EMPTY_ANSWER = 2
+    TOO_LONG = 3
+    NOT_FINITE = 4
+    NOT_SCORED = 5
+
+    @property
+    def reason(self) -> str:
+        """The word that rejects carry."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Sum of token log-probabilities (nats, ≤ 0) and token count; NaN where undefined."""
+
+    logprob: float
+    tokens: int
+    status: Status = Status.OK
+
+    @classmethod
+    def undefined(cls, status: Status) -> Likelihood:
+        """A likelihood that does not exist, and why."""
+        return cls(float("nan"), 0, status)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive records that reach a stage. `rows` are their positions in the stream."""
+
+    index: int
+    rows: Ints
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LikelihoodColumn:
+    """One likelihood for many records: float64 sums (nats), int64 token counts, int8 status."""
+
+    logprob: Floats
+    tokens: Ints
+    status: NDArray[np.int8]
+
+    @property
+    def nll(self) -> Floats:
+        """Mean negative log-likelihood, nats per token; NaN where undefined."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(
+                np.where(self.status == 0, -self.logprob / self.tokens, np.nan), dtype=np.float64
+            )
+
+
+class Table:
+    """The numbers of the records that reach a step; text is not in it.
+
+    `rows` are positions in the stream, ascending. `likelihoods` maps ``<model>.<likelihood>``
+    to columns, `columns` maps ``<step>.<column>`` to float64 arrays with NaN for null; a
+    selector also finds what its own `measure` returned there, under the bare name.
+    """
+
+    __slots__ = ("columns", "likelihoods", "rows")
+
+    def __init__(
+        self,
+        rows: Ints,
+        likelihoods: Mapping[str, LikelihoodColumn] | None = None,
+        columns: Mapping[str, Floats] | None = None,
+    ) -> None:
+        self.rows = rows
+        self.likelihoods = dict(likelihoods or {})
+        self.columns = dict(columns or {})
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.likelihoods
+        yield from self.columns
+
+    def likelihood(self, model: str, name: str) -> LikelihoodColumn:
+        """The column ``<model>.<name>``; KeyError lists what there is."""
+        return self._find(self.likelihoods, f"{model}.{name}")
+
+    def nll(self, model: str, name: str) -> Floats:
+        """Mean negative log-likelihood of one likelihood, nats per token; NaN for null."""
+        return self.likelihood(model, name).nll
+
+    def column(self, name: str) -> Floats:
+        """A column ``<step>.<column>``, or a measured one by its own name."""
+        return self._find(self.columns, name)
+
+    @staticmethod
+    def _find(columns: Mapping[str, T], name: str) -> T:
+        try:
+            return columns[name]
+        except KeyError:
+            raise KeyError(
+                f"no column {name!r}; there are: {', '.join(columns) or 'none'}"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What a step decided about each row of its table.
+
+    `reason` indexes into `reasons` (0 means kept); `value` is the number that was judged and
+    `bound` what it was judged against, NaN where there is none.
+    """
+
+    kept: Bools
+    reason: NDArray[np.int16]
+    reasons: Sequence[str]
+    value: Floats
+    bound: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one record was thrown out: by which step, for what reason, which number against what.
+
+    `value` and `bound` are None where there is no number (an undefined score).
+    """
+
+    step: str
+    reason: str
+    value: float | None
+    bound: float | None
