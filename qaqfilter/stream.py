@@ -93,11 +93,9 @@ class RecordStream:
         checker = _Digester()
         for item in islice(self.source.read(), self.limit):
             checker.add(item)
-            done = len(checker.digests)
-            if (
-                checker.count % CHECK_EVERY == 0
-                and checker.digests[-1:] != self._digests[done - 1 : done]
-            ):
+            block, rest = divmod(checker.count, CHECK_EVERY)
+            grown = checker.count > self.records + self.bad
+            if grown or (rest == 0 and checker.digests[-1] != self._digests[block - 1]):
                 raise _changed(item)
             if isinstance(item, Record):
                 yield row, item
@@ -146,8 +144,8 @@ class _Digester:
 
 def _changed(item: Record | BadRecord) -> SourceError:
     return SourceError(
-        f"{item.origin.part}: the input changed while the run read it (within the "
-        f"{CHECK_EVERY} records before ordinal {item.origin.ordinal}): run again"
+        f"{item.origin.part}: the input changed while the run read it (in the "
+        f"{CHECK_EVERY} records up to {item.origin}): run again"
     )
 
 

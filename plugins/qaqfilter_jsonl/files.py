@@ -32,7 +32,10 @@ def find(patterns: list[str]) -> list[tuple[str, Path]]:
             folder = " (a folder; name the files in it: folder/*.jsonl)"
             raise SourceError(f"no file matches {pattern}{folder * Path(pattern).is_dir()}")
         paths |= dict.fromkeys(Path(os.path.normpath(path.absolute())) for path in found)
-    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    try:
+        shared = Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # on several drives
+        return [(path.as_posix(), path) for path in paths]
     return [(path.relative_to(shared).as_posix(), path) for path in paths]
 
 
@@ -66,7 +69,9 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _decompressed(path: Path, file: BinaryIO) -> BinaryIO:
     match path.suffix:
         case ".gz":
-            return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+            # GzipFile reads lines in Python; the reader around it does so in C.
+            zipped = cast(io.RawIOBase, gzip.GzipFile(fileobj=file))
+            return cast(BinaryIO, io.BufferedReader(zipped, buffer_size=_CHUNK))
         case ".zst":
             return cast(BinaryIO, io.BufferedReader(_ZstdFrames(file), buffer_size=_CHUNK))
     return file

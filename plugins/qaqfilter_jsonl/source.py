@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import Field, model_validator
@@ -22,7 +22,7 @@ _LOOK_AT = 100  # objects that may be bad before `layout: auto` gives up
 class JsonlSourceOptions(Options):
     """Files of JSON lines: .jsonl, .jsonl.gz or .jsonl.zst, by the name's end."""
 
-    path: RecipePath | list[RecipePath] = Field(
+    path: RecipePath | Annotated[list[RecipePath], Field(min_length=1)] = Field(
         description="One or more files, relative to the recipe; `*`, `?`, `[ab]` and `**` match "
         "several, which are read in the order of their names."
     )

@@ -99,15 +99,20 @@ def start_token(tokenizer: Any, folder: Path) -> tuple[int, str] | None:
     if tokenizer.bos_token_id is not None:
         return int(tokenizer.bos_token_id), "bos of the tokenizer"
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    named = _special_id(config.get("bos_token_id"), tokenizer)
+    if named is not None:
+        return named, "bos of config.json"
+    if tokenizer.eos_token_id is not None:
+        return int(tokenizer.eos_token_id), "eos of the tokenizer"
+    named = _special_id(config.get("eos_token_id"), tokenizer)
+    return None if named is None else (named, "eos of config.json")
+
+
+def _special_id(named: Any, tokenizer: Any) -> int | None:
+    """An id (or the first of several) that the tokenizer also holds as a special token."""
+    first = named[0] if isinstance(named, list) and named else named
     added = tokenizer.added_tokens_decoder
-    for key, own in (("bos_token_id", None), ("eos_token_id", tokenizer.eos_token_id)):
-        if own is not None:
-            return int(own), "eos of the tokenizer"
-        named = config.get(key)
-        named = named[0] if isinstance(named, list) and named else named
-        if isinstance(named, int) and named in added and added[named].special:
-            return named, f"{key} of config.json"
-    return None
+    return first if isinstance(first, int) and first in added and added[first].special else None
 
 
 def max_length(config: Any, location: str, asked: int | None) -> int:
