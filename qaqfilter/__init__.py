@@ -27,10 +27,8 @@ from qaqfilter.protocols import (
     ModelFiles,
     Need,
     Needs,
-    Observer,
     PromptFormat,
     Resources,
-    RunReport,
     Selector,
     Sink,
     Source,
@@ -38,6 +36,7 @@ from qaqfilter.protocols import (
     WindowScores,
 )
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
+from qaqfilter.reports import Observer, RunReport
 from qaqfilter.types import (
     LIKELIHOODS,
     BadRecord,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qaqfilter.manager import load_plugins
-from qaqfilter.protocols import Observer, RunReport
 from qaqfilter.recipe import Recipe, load_recipe
+from qaqfilter.reports import Observer, RunReport
 
 
 def run(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from qaqfilter.errors import PluginError
 from qaqfilter.manager import PluginManager
-from qaqfilter.options import MODEL_NAME, RUN_SEED, fields_marked
+from qaqfilter.options import LOCATION, MODEL_NAME, RUN_SEED, fields_marked
 from qaqfilter.protocols import Component
 from qaqfilter.yamlfile import Location, YamlFile
 
@@ -92,6 +92,8 @@ class BlockReader:
             return None
         for role in fields_marked(component.config, MODEL_NAME):
             self._check_model(getattr(options, role), (*location, role))
+        for name in fields_marked(component.config, LOCATION):
+            self._check_scheme(getattr(options, name), (*location, name))
         return Block(component, options)
 
     def _filled(self, config: type[BaseModel], raw: dict[str, Any]) -> dict[str, Any]:
@@ -111,6 +113,15 @@ class BlockReader:
                 location,
                 f"no model is called {name!r}{suggestion(name, self.models)} "
                 f"(models of this recipe: {known})",
+            )
+
+    def _check_scheme(self, place: str | None, location: Location) -> None:
+        scheme, known = (place or "").partition(":")[0], self.manager.names("model")
+        if place is not None and scheme not in known:
+            self.complain(
+                location,
+                f"no plugin knows model locations {scheme + ':'!r}{suggestion(scheme, known)} "
+                f"(schemes: {', '.join(known) or 'none'})",
             )
 
     def _validate(

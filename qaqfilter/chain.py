@@ -14,15 +14,9 @@ import numpy as np
 from qaqfilter.deciding import decide_step, group_steps, is_filter, score_step
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.manager import PluginManager
-from qaqfilter.protocols import (
-    Executor,
-    Measures,
-    ModelFiles,
-    ModelReport,
-    Observer,
-    StepReport,
-)
+from qaqfilter.protocols import Executor, Measures, ModelFiles
 from qaqfilter.recipe import Recipe, Step
+from qaqfilter.reports import ModelReport, Observer, StepReport
 from qaqfilter.scoring import ScoringStage
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Decisions, Floats, Ints, LikelihoodColumn, Record, Status, Table, Window

@@ -9,8 +9,9 @@ from pathlib import Path
 from qaqfilter.chain import Chain
 from qaqfilter.errors import QaqfilterError, TooManyBadRecords
 from qaqfilter.manager import PluginManager
-from qaqfilter.protocols import Observer, RunReport, Sink, Source
+from qaqfilter.protocols import Sink, Source
 from qaqfilter.recipe import Recipe
+from qaqfilter.reports import Observer, RunReport
 from qaqfilter.run_directory import RunDirectory, make_manifest
 from qaqfilter.stream import RecordStream
 from qaqfilter.writing import SCORES, ScoresFile, write_outputs

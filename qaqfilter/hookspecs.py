@@ -23,11 +23,11 @@ from qaqfilter.protocols import (
     Executor,
     Locator,
     PromptFormat,
-    RunReport,
     Selector,
     Sink,
     Source,
 )
+from qaqfilter.reports import RunReport
 from qaqfilter.types import Decisions, Table
 
 if TYPE_CHECKING:

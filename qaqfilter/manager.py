@@ -6,21 +6,20 @@ The only file that touches pluggy's untyped hook caller: `Any` stops here.
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import os
-import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
+from qaqfilter.discovery import entry_points, import_file, is_installed
 from qaqfilter.errors import ModelError, PluginError
 from qaqfilter.hookspecs import PROJECT, Specs
-from qaqfilter.protocols import Component, Locator, ModelFiles, RunReport
+from qaqfilter.protocols import Component, Locator, ModelFiles
+from qaqfilter.reports import RunReport
 from qaqfilter.types import Decisions, Table
 
 KINDS: Mapping[str, str] = {
@@ -143,7 +142,7 @@ class PluginManager:
         """A component by name, with what it needs installed. Raises PluginError otherwise."""
         component = self.component(kind, name)
         if component.needs is not None:
-            missing = [m for m in component.needs.modules if not _is_installed(m)]
+            missing = [m for m in component.needs.modules if not is_installed(m)]
             if missing:
                 raise PluginError(
                     f"the {kind} {name!r} needs {', '.join(missing)}, not installed here. "
@@ -186,14 +185,14 @@ def load_plugins(files: tuple[str | Path, ...] = ()) -> PluginManager:
     pm.add_hookspecs(Specs)
     manager = PluginManager(pm)
     block = {n.strip() for n in os.environ.get("QAQFILTER_BLOCK_PLUGINS", "").split(",")} - {""}
-    for entry, distribution in _entry_points():
+    for entry, distribution in entry_points():
         if entry.name in block:
             manager.blocked.append(entry.name)
             continue
         _load_guarded(manager, entry, distribution)
     for file in files:
         path = Path(file)
-        manager.register(_import_file(path), path.stem, str(path))
+        manager.register(import_file(path), path.stem, str(path))
     return manager
 
 
@@ -215,33 +214,6 @@ def _load_guarded(manager: PluginManager, entry: EntryPoint, distribution: str) 
         manager.broken.append(Broken(entry.name, distribution, cause))
 
 
-def _entry_points() -> list[tuple[EntryPoint, str]]:
-    """Sorted by name; each distribution once (the first on the path wins, as for imports)."""
-    found: dict[tuple[str, str], tuple[EntryPoint, str]] = {}
-    for dist in distributions():
-        for entry in dist.entry_points:
-            if entry.group == PROJECT:
-                name = dist.metadata["Name"] or "unknown"
-                found.setdefault((entry.name, name), (entry, f"{name} {dist.version}"))
-    return [found[key] for key in sorted(found)]
-
-
-def _import_file(path: Path) -> object:
-    if not path.is_file():
-        raise PluginError(f"--plugin {path}: no such file")
-    name = "qaqfilter_file_" + re.sub(r"\W", "_", path.stem)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"--plugin {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise PluginError(f"--plugin {path}: {type(error).__name__}: {error}") from error
-    return module
-
-
 def _refuse_unknown_hooks(plugin: object, name: str, distribution: str) -> None:
     """A misspelt hook is silent in pluggy until checked; name it and the nearest real one."""
     real = [hook for hook in vars(Specs) if hook.startswith("qaqfilter_")]
@@ -256,10 +228,3 @@ def _refuse_unknown_hooks(plugin: object, name: str, distribution: str) -> None:
             f"plugin {name!r} ({distribution}) implements no hook: mark a function named as in "
             "qaqfilter/hookspecs.py with @qaqfilter.hookimpl"
         )
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False

@@ -20,6 +20,7 @@ class Marker(str):
 
 MODEL_NAME = Marker("model name")
 RUN_SEED = Marker("run seed")
+LOCATION = Marker("model location")
 
 
 def recipe_folder(info: ValidationInfo) -> Path:
@@ -49,7 +50,7 @@ def _location(value: str, info: ValidationInfo) -> str:
 RecipePath = Annotated[str, AfterValidator(_against_recipe)]
 """A path, absolute or relative to the recipe (glob characters are kept)."""
 
-ModelLocation = Annotated[str, AfterValidator(_location)]
+ModelLocation = Annotated[str, AfterValidator(_location), LOCATION]
 """A folder, a file, a hub id, or ``scheme:rest``; comes out as ``scheme:rest``."""
 
 ModelName = Annotated[str, MODEL_NAME, Field(description="A name from the recipe's `models`.")]

@@ -33,7 +33,7 @@ FIXED_DATE = datetime.date(2025, 1, 1)
 Render = Callable[[Mapping[str, str]], str]
 """Renders a prompt with the given text for each slot."""
 
-_FILLER = "Lorem ipsum dolor sit amet.\n" * 600  # longer than any likely truncation
+_FILLER = ("Lorem ipsum dolor sit amet. " * 20 + "\n") * 30  # longer than any likely truncation
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def cut(
     name, None where it has none: with True the data have no white space around them.
     """
     shapes = set()
-    for filler in ("", _FILLER):  # two lengths, to notice a template that looks at its data
+    for filler in (_FILLER, ""):  # two lengths, to notice a template that looks at its data
         names = [*given, *optional, *forbidden, *([target] if inside else [])]
         slots = {name: _Slot(name, n, filler, trim) for n, name in enumerate(names)}
         text = render({name: slot.text for name, slot in slots.items()})
@@ -85,8 +85,8 @@ def cut(
                 raise PromptError(f"{origin}: the {name} must not stand before the {target} here")
         shapes.add(Shape(_pieces(text, {slots[name].text: name for name in used}), target))
     if len(shapes) > 1:
-        names_used = " or ".join(sorted({*given, *optional, target}))
-        raise PromptError(f"{origin}: the template's own text depends on what {names_used} holds")
+        data = " or ".join(name for name in names if name not in forbidden)
+        raise PromptError(f"{origin}: the template's own text depends on what the {data} holds")
     return shapes.pop()
 
 
@@ -106,8 +106,9 @@ class _Slot:
         self.name = name
         self.trim = trim
         self.core = f"qaq{number}slot"  # survives changes of case, and all that follows it
+        self.end = f"Qaq{number}End"
         # White space to trim or collapse; cases; what JSON and HTML escape; a non-ASCII letter.
-        body = f"<Qaq{number}Slot é & \"Q\" 'q'\n\n\t{filler}  /Qaq\\>"
+        body = f"<Qaq{number}Slot é & \"Q\" 'q'\n\n\t{filler}  {self.end}\\>"
         self.text = body if trim else f"\n  {body}  \n"
 
     def require(self, text: str, origin: str) -> None:
@@ -138,7 +139,7 @@ class _Slot:
         for change, result in changes.items():
             if result in text or result in unquoted:
                 return change
-        return "cuts it short" if bare[:20] in text and bare[-20:] not in text else "changes it"
+        return "changes it" if self.end.lower() in text.lower() else "cuts it short"
 
     def _fail(self, origin: str, what: str) -> NoReturn:
         raise PromptError(

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from qaqfilter.errors import RunDirectoryError
-from qaqfilter.protocols import RunReport
+from qaqfilter.reports import RunReport
 from qaqfilter.types import BadRecord
 
 MANIFEST = "manifest.json"

@@ -17,9 +17,9 @@ from qaqfilter_llamacpp import LlamaCppOptions
 from qaqfilter_llamacpp.backend import LlamaCppBackend
 from qaqfilter_transformers import TransformersOptions
 from qaqfilter_transformers.backend import TransformersBackend
-from tiny_models import BOS, TURN_END, TURN_START, export_gguf, make_model
 
 from qaqfilter import ModelFiles, TokenSequence
+from tiny_models import BOS, TURN_END, TURN_START, export_gguf, make_model
 
 TOLERANCE = 2e-3
 """Nats on the mean of a sequence. llama.cpp may keep its KV cache as float16."""
@@ -103,4 +103,4 @@ def test_the_same_likelihoods(backends, texts):
             assert len(one) == len(two)
             worst = max(worst, abs(float(np.mean(one) - np.mean(two))))
     assert worst < TOLERANCE
-    assert np.std([span[0].mean() for span in mine]) > 100 * TOLERANCE / 10
+    assert np.std([spans[0].mean() for spans in mine]) > 20 * TOLERANCE, "the texts hardly differ"

@@ -45,7 +45,7 @@ def entry_points(monkeypatch):
             else:
                 module = plugin
             found.append((EntryPoint(name, module, "qaqfilter"), distribution))
-        monkeypatch.setattr(manager_module, "_entry_points", lambda: found)
+        monkeypatch.setattr(manager_module, "entry_points", lambda: found)
 
     return install
 

@@ -23,8 +23,8 @@ class Function(NamedTuple):
 def functions(text: str) -> Iterator[Function]:
     """Every function with a docstring and something below it, in the order of the text.
 
-    The source is as it was written, decorators and comments included. A docstring that cannot
-    be cut out by whole lines, or out of one line, is left alone, and its function left out.
+    The source is as it was written, decorators and comments included. A function is left out
+    where a backslash ties its docstring to what follows.
     Raises SyntaxError or ValueError where `text` is not Python.
     """
     with warnings.catch_warnings():
@@ -37,7 +37,7 @@ def functions(text: str) -> Iterator[Function]:
             continue
         source = _without_docstring(node, lines)
         if source is not None:
-            yield Function(qualname, node.lineno, inspect.cleandoc(docstring), source)
+            yield Function(qualname, node.lineno, inspect.cleandoc(docstring).strip(), source)
 
 
 def _definitions(node: ast.AST, prefix: str) -> Iterator[tuple[Def, str]]:
@@ -61,29 +61,13 @@ def _without_docstring(node: Def, lines: list[str]) -> str | None:
     before = _bytes(lines[doc.lineno - 1])[: doc.col_offset].decode()
     after = _bytes(lines[doc_end - 1])[doc_end_column:].decode().strip()
     taken = dict(enumerate(lines[first - 1 : last], start=first))
-    if following.lineno == doc_end:  # one line: def f(): "doc"; return 1
-        rest = _bytes(lines[doc_end - 1])[following.col_offset :].decode()
-        if doc.lineno != doc_end or before.rstrip().endswith("("):
-            return None
-        taken[doc_end] = before + rest
+    for number in range(doc.lineno, doc_end + 1):
+        del taken[number]
+    if following.lineno == doc_end:  # def f(): "doc"; return 1
+        taken[doc_end] = before + _bytes(lines[doc_end - 1])[following.col_offset :].decode()
     elif before.strip() or after.lstrip(";").strip()[:1] not in ("", "#"):
         return None
-    elif not _ends_header(lines, doc.lineno - 1):
-        return None  # in brackets, which would stay behind
-    else:
-        for number in range(doc.lineno, doc_end + 1):
-            del taken[number]
     return _dedented(taken, node, lines[first - 1])
-
-
-def _ends_header(lines: list[str], number: int) -> bool:
-    """Whether the last line of code at or above line `number` (from 1) ends in a colon."""
-    while number > 0:
-        code = lines[number - 1].partition("#")[0].strip()
-        if code:
-            return code.endswith(":")
-        number -= 1
-    return False
 
 
 def _dedented(taken: dict[int, str], node: Def, first_line: str) -> str:
@@ -98,7 +82,7 @@ def _dedented(taken: dict[int, str], node: Def, first_line: str) -> str:
             inside_strings.update(range(part.lineno + 1, part.end_lineno + 1))
     return "\n".join(
         line if number in inside_strings else line.removeprefix(indent)
-        for number, line in taken.items()
+        for number, line in sorted(taken.items())
     )
 
 

@@ -22,7 +22,10 @@ def _from_folder(folder: Path, origin: str) -> ChatTemplate:
     """``chat_template.jinja`` beats the one inside ``tokenizer_config.json``."""
     config = _tokenizer_config(folder / "tokenizer_config.json")
     own_file = folder / "chat_template.jinja"
-    source = own_file.read_text(encoding="utf-8") if own_file.is_file() else _default(config)
+    try:
+        source = own_file.read_text(encoding="utf-8") if own_file.is_file() else _default(config)
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{own_file} is not UTF-8: {error}") from None
     if source is None:
         raise PromptError(
             f"{origin}: {folder} has no chat template (neither chat_template.jinja nor "

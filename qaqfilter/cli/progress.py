@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from qaqfilter.protocols import Observer
+from qaqfilter.reports import Observer
 
 EVERY_SECONDS = 10.0
 

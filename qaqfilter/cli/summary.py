@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from qaqfilter.protocols import RunReport
+from qaqfilter.reports import RunReport
 
 
 def print_summary(report: RunReport) -> None:

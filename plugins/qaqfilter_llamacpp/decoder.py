@@ -1,0 +1,126 @@
+"""Token ids to rows of logits: one sequence at a time, in chunks of whole groups of 8.
+
+llama.cpp picks its kernels by the number of rows: what is left over after groups of four goes
+through another kernel, whose last digits differ (by up to half a nat on a token once activations
+are quantised). So every chunk is filled up to a multiple of 8 with tokens behind the ones that
+count, which a causal model cannot see. With flash attention off, the logits at a position then
+are a function of the tokens up to it, to the bit: not of what else is scored, the threads, the
+context size, or how long the sequence goes on. Packing sequences into one batch breaks this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import llama_cpp  # noqa: TID253 - only backend.py imports this file
+import numpy as np
+from numpy.typing import NDArray
+
+from qaqfilter import BackendError, ModelError
+from qaqfilter_llamacpp.library import Interruptible, complaints
+
+GROUP = 8
+CHUNK = 128
+_KV_TYPES = {"f16": llama_cpp.GGML_TYPE_F16, "f32": llama_cpp.GGML_TYPE_F32}
+_STATUS = {1: "no room in the key-value cache", 2: "the computation was stopped"}
+
+
+def round_up(count: int) -> int:
+    """The next multiple of GROUP."""
+    return -(-count // GROUP) * GROUP
+
+
+class Decoder:
+    """A context of `model` and one batch. `close` frees both; the model stays."""
+
+    def __init__(
+        self,
+        model: Any,
+        runner: Interruptible,
+        *,
+        n_ctx: int,
+        threads: int,
+        kv_type: str,
+        gpu: bool,
+        vocabulary: int,
+    ) -> None:
+        parameters = llama_cpp.llama_context_default_params()
+        parameters.n_ctx = self._room = round_up(n_ctx)
+        # Larger batches gain nothing on a CPU, and hold 1 MB of logits a token at Gemma's size.
+        parameters.n_batch = parameters.n_ubatch = CHUNK
+        parameters.n_seq_max = 1
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.type_k = parameters.type_v = _KV_TYPES[kv_type]
+        parameters.swa_full = True
+        # With no layer on the GPU nothing runs there, not even the large matrices of a chunk.
+        parameters.offload_kqv = parameters.op_offload = gpu
+        parameters.no_perf = True
+        self._runner = runner
+        self._context = runner.call(llama_cpp.llama_init_from_model, model, parameters)
+        if not self._context:
+            raise ModelError(
+                f"llama.cpp cannot make a context of {self._room} tokens: {complaints()}; "
+                "set a smaller n_ctx"
+            )
+        llama_cpp.llama_set_abort_callback(self._context, runner.should_stop, runner.data)
+        self._vocabulary = vocabulary
+        self._batch = llama_cpp.llama_batch_init(CHUNK, 0, 1)
+        self._tokens = np.ctypeslib.as_array(self._batch.token, shape=(CHUNK,))
+        self._positions = np.ctypeslib.as_array(self._batch.pos, shape=(CHUNK,))
+        self._flags = np.ctypeslib.as_array(self._batch.logits, shape=(CHUNK,))
+        for index in range(CHUNK):
+            self._batch.n_seq_id[index] = 1
+            self._batch.seq_id[index][0] = 0
+
+    def rows(
+        self, ids: Sequence[int], wanted: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield (positions, their logits) chunk by chunk; positions are `wanted`, in order.
+
+        `wanted` is ascending and without repeats. The logits are llama.cpp's own memory: use
+        them before the next chunk. Raises BackendError where llama.cpp fails.
+        """
+        if not len(wanted):
+            return
+        needed = round_up(int(wanted[-1]) + 1)
+        if needed > self._room:  # llama.cpp would end the process
+            raise BackendError(f"position {wanted[-1]} lies outside n_ctx = {self._room}")
+        padded = np.full(needed, ids[0], dtype=np.int32)
+        real = min(needed, len(ids))
+        padded[:real] = ids[:real]
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
+        for start in range(0, needed, CHUNK):
+            stop = min(start + CHUNK, needed)
+            inside = wanted[(wanted >= start) & (wanted < stop)]
+            self._decode(padded[start:stop], start, inside - start)
+            if len(inside):
+                yield inside, self._logits(len(inside))
+
+    def _decode(self, tokens: NDArray[np.int32], start: int, flagged: NDArray[np.int64]) -> None:
+        count = len(tokens)
+        self._batch.n_tokens = count
+        self._tokens[:count] = tokens
+        self._positions[:count] = np.arange(start, start + count)
+        self._flags[:] = 0
+        self._flags[flagged] = 1
+        status = self._runner.call(llama_cpp.llama_decode, self._context, self._batch)
+        if status != 0:
+            reason = _STATUS.get(status) or complaints()
+            raise BackendError(f"llama.cpp failed with status {status}: {reason}")
+
+    def _logits(self, count: int) -> NDArray[np.float32]:
+        """The flagged rows of the last chunk, viewed, not copied."""
+        pointer = llama_cpp.llama_get_logits(self._context)
+        if not pointer:
+            raise BackendError(f"llama.cpp gave no logits: {complaints()}")
+        return np.ctypeslib.as_array(pointer, shape=(count, self._vocabulary))
+
+    def close(self) -> None:
+        """Free the batch and the context now."""
+        if self._context:
+            del self._tokens, self._positions, self._flags
+            llama_cpp.llama_batch_free(self._batch)
+            llama_cpp.llama_free(self._context)
+            self._context = None
