@@ -21,24 +21,30 @@ def main() -> None:
     print_summary(report)
 
     scores = pq.read_table(report.files["scores"]).to_pydict()
-    swapped = np.array([id_ in swapped_ids(report) for id_ in scores["id"]])
+    planted = swapped_ids(report)
+    swapped = np.array([id_ in planted for id_ in scores["id"]])
     kept = np.array(scores["kept"])
     count = int(swapped.sum())
     print(f"\n{count} of {len(swapped)} records had their answers swapped on purpose.")
-    print(f"The filter threw out {np.sum(~kept & swapped)} of them, and {np.sum(~kept & ~swapped)} "
-          f"of the {len(swapped) - count} others.")
+    print(
+        f"The filter threw out {np.sum(~kept & swapped)} of them, and {np.sum(~kept & ~swapped)} "
+        f"of the {len(swapped) - count} others."
+    )
     for name, column, worst_is_high in (("RMI", "rmi.rmi", False), ("IFD", "ifd.ifd_ppl", True)):
         badness = np.array(scores[column]) * (1 if worst_is_high else -1)
         worst = np.argsort(-badness, kind="stable")[:count]
         end = "highest" if worst_is_high else "lowest"
-        print(f"{name}: {swapped[worst].sum()} of the {count} {end} scores are swapped records; "
-              f"AUC {auc(badness, swapped):.3f} (0.5 is chance).")
+        print(
+            f"{name}: {swapped[worst].sum()} of the {count} {end} scores are swapped records; "
+            f"AUC {auc(badness, swapped):.3f} (0.5 is chance)."
+        )
 
 
 def swapped_ids(report: qaqfilter.RunReport) -> set[str]:
     """The ids of the records that the source swapped; it marks them in its rows."""
-    rows = [json.loads(line) for line in report.files["kept"].open(encoding="utf-8")]
-    rejected = report.files["rejected"].open(encoding="utf-8")
+    kept = report.files["kept"].read_bytes().splitlines()
+    rejected = report.files["rejected"].read_bytes().splitlines()
+    rows = [json.loads(line) for line in kept]
     rows += [json.loads(line)["record"] for line in rejected]
     return {row["id"] for row in rows if row["swapped"]}
 

@@ -137,6 +137,7 @@ class Chain:
             prompt=self.recipe.prompt(step, model),
             likelihoods=names,
             resources=_Resources(self.manager, self.stream),
+            too_long=self.recipe.models[model].keys.too_long,
             progress=self.observer.advanced,
         )
         size = self.stream.records
@@ -156,6 +157,8 @@ class Chain:
                 target.logprob[answer.rows] = column.logprob
                 target.tokens[answer.rows] = column.tokens
                 target.status[answer.rows] = column.status
+            if stage.too_long == "cut_answer":
+                self._column(f"{view}.cut")[answer.rows] = answer.cut
             tokens += answer.tokens
             scored += len(answer.rows)
         self.observer.finished()

@@ -8,7 +8,7 @@ different records are computed once. Four likelihoods of a plain prompt cost two
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,10 +39,12 @@ class Encoder:
         self._markup: dict[str, list[int]] = {}
         self._data: dict[str, list[int]] = {}
 
-    def __call__(self, request: Request) -> Encoded:
+    def __call__(self, request: Request, shorter: Mapping[Segment, int] | None = None) -> Encoded:
+        """The request's ids; `shorter`: tokens to cut off the ends of segments in the context."""
+        shorter = shorter or {}
         context: list[int] = []
         for segment in request.context:
-            context += self._ids(segment)
+            context += self._ids(segment, shorter.get(segment, 0))
         start = self._backend.start_token
         opens_with_data = not request.context or not request.context[0].markup
         expected = self._backend.adds_start and context[:1] != [start]
@@ -54,12 +56,12 @@ class Encoder:
         """Drop what was remembered of the last records' data; template text is kept."""
         self._data.clear()
 
-    def _ids(self, segment: Segment) -> list[int]:
+    def _ids(self, segment: Segment, cut: int = 0) -> list[int]:
         known = self._markup if segment.markup else self._data
         ids = known.get(segment.text)
         if ids is None:
             ids = known[segment.text] = self._backend.encode(segment.text, markup=segment.markup)
-        return ids
+        return ids[: len(ids) - cut]
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,10 +223,14 @@ class Decides(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WindowScores:
-    """What scoring one window gave: its rows, a column a likelihood, and the tokens it cost."""
+    """What scoring one window gave: its rows, a column a likelihood, and the tokens it cost.
+
+    `cut` holds how many tokens were cut off the end of each record's answer.
+    """
 
     rows: Ints
     columns: Mapping[str, LikelihoodColumn]
+    cut: Ints
     tokens: int
 
 

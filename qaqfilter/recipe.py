@@ -32,6 +32,7 @@ class Model:
     name: str
     backend: Block
     prompt: Block
+    keys: ModelKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,9 @@ class Recipe:
             "name": self.name,
             "input": self.source.as_data() | self.input.model_dump(mode="json"),
             "models": {
-                name: model.backend.as_data() | {"prompt": model.prompt.as_data()}
+                name: model.backend.as_data()
+                | model.keys.model_dump(mode="json", exclude={"prompt"})
+                | {"prompt": model.prompt.as_data()}
                 for name, model in self.models.items()
             },
             "steps": [
@@ -156,7 +159,7 @@ def _model(reader: BlockReader, name: str, raw: Any, default: Block | None) -> M
     keys, backend = parts
     if keys.prompt is not None:
         default = reader.block(keys.prompt, (*location, "prompt"), "prompt")
-    return Model(name, backend, default) if default is not None else None
+    return Model(name, backend, default, keys) if default is not None else None
 
 
 def _step(reader: BlockReader, index: int, raw: Any) -> Step | None:

@@ -9,6 +9,8 @@ from pydantic import Field
 from qaqfilter.keep import Keep, Strata
 from qaqfilter.options import Options, RecipePath
 
+TooLong = Literal["reject", "cut_answer"]
+
 
 class InputKeys(Options):
     """Keys of `input` that every source takes."""
@@ -28,6 +30,12 @@ class ModelKeys(Options):
     """Keys of a model that every backend takes."""
 
     prompt: Any = Field(None, description="A prompt block for this model.")
+    too_long: TooLong = Field(
+        "reject",
+        description="A record over the model's limit: `reject` it (reason too_long), or "
+        "`cut_answer`: cut the end of the answer by as many tokens in all four likelihoods. "
+        "A query is never cut. The column `<model>.cut` tells how many tokens went.",
+    )
 
 
 class StepKeys(Options):

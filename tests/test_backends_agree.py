@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from qaqfilter import ModelFiles, TokenSequence
 from qaqfilter_llamacpp import LlamaCppOptions
 from qaqfilter_llamacpp.backend import LlamaCppBackend
 from qaqfilter_transformers import TransformersOptions
 from qaqfilter_transformers.backend import TransformersBackend
-
-from qaqfilter import ModelFiles, TokenSequence
 from tiny_models import BOS, TURN_END, TURN_START, export_gguf, make_model
 
 TOLERANCE = 2e-3

@@ -131,8 +131,9 @@ def test_plugins_are_listed_with_who_brings_them():
 
 def test_the_schema_knows_every_option():
     schema = json.loads(qaqfilter("schema").stdout)
-    steps = {choice["properties"]["use"]["const"]: choice for choice in
-             schema["$defs"]["step"]["oneOf"]}
+    steps = {
+        choice["properties"]["use"]["const"]: choice for choice in schema["$defs"]["step"]["oneOf"]
+    }
     assert {"ifd", "rmi", "disagreement", "perplexity", "length", "random"} <= set(steps)
     assert set(steps["rmi"]["properties"]) >= {"id", "use", "keep", "strata", "group", "model"}
     assert steps["rmi"]["required"] == ["use", "id"]

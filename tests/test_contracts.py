@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from qaqfilter.manager import load_plugins
+from qaqfilter.testing import BackendContract, scored_alone, sequences_of
 from qaqfilter_llamacpp import LlamaCppOptions
 from qaqfilter_ngram import NgramOptions
 from qaqfilter_ngram.backend import NgramBackend
 from qaqfilter_transformers import TransformersOptions
 from tiny_models import export_gguf, make_model
-
-from qaqfilter.manager import load_plugins
-from qaqfilter.testing import BackendContract, scored_alone, sequences_of
 
 
 class Here:

@@ -14,11 +14,11 @@ from collections import Counter
 import orjson
 import pytest
 from pydantic import ValidationError
+
+from qaqfilter import SourceError
 from qaqfilter_docstrings.functions import functions
 from qaqfilter_docstrings.packages import modules
 from qaqfilter_docstrings.source import Docstrings, DocstringsOptions
-
-from qaqfilter import SourceError
 
 
 def read(**options: object) -> list:

@@ -1,4 +1,4 @@
-"""Whole runs with the exact n-gram model: every record ends in one place, and survivors only go on."""
+"""Whole runs with the exact n-gram model: every record ends in one place, survivors go on."""
 
 from __future__ import annotations
 

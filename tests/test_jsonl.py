@@ -13,10 +13,10 @@ import orjson
 import pytest
 import zstandard
 from pydantic import ValidationError
-from qaqfilter_jsonl.sink import JsonlSink, JsonlSinkOptions
-from qaqfilter_jsonl.source import JsonlSource, JsonlSourceOptions
 
 from qaqfilter import BadRecord, Origin, Record, Rejection, SourceError
+from qaqfilter_jsonl.sink import JsonlSink, JsonlSinkOptions
+from qaqfilter_jsonl.source import JsonlSource, JsonlSourceOptions
 
 ROWS = b'{"query": "Q1", "answer": "A1"}\n{"query":"Q2",  "answer":"A2", "id": 2}\r\n'
 

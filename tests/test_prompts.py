@@ -8,9 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
-from qaqfilter_prompts.chat import REVERSE, Chat, ChatOptions
-from qaqfilter_prompts.jinja import Jinja, JinjaOptions
-from qaqfilter_prompts.plain import Plain, PlainOptions
 
 from qaqfilter import (
     LIKELIHOODS,
@@ -23,6 +20,9 @@ from qaqfilter import (
     Segment,
 )
 from qaqfilter.prompts import Template, cut
+from qaqfilter_prompts.chat import REVERSE, Chat, ChatOptions
+from qaqfilter_prompts.jinja import Jinja, JinjaOptions
+from qaqfilter_prompts.plain import Plain, PlainOptions
 
 CHATML = """\
 {%- for message in messages %}

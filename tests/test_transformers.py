@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from qaqfilter_transformers import TransformersOptions, head, qaqfilter_backends
-from qaqfilter_transformers.backend import TransformersBackend, is_out_of_memory
-from qaqfilter_transformers.encoding import Encoder, is_markup
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from qaqfilter import BackendError, ModelError, ModelFiles, TokenSequence
+from qaqfilter_transformers import TransformersOptions, head, qaqfilter_backends
+from qaqfilter_transformers.backend import TransformersBackend, is_out_of_memory
+from qaqfilter_transformers.encoding import Encoder, is_markup
 from tiny_models import ARCHITECTURES, BOS, EOS, MAX_LENGTH, TURN_END, VOCABULARY, make_model
 
 

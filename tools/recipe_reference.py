@@ -174,7 +174,7 @@ def table(model: type[BaseModel]) -> str:
     return "\n".join([grid(("option", "type", "default", "description"), rows), *after])
 
 
-def grid(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def grid(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A table in Markdown."""
     cells = [heading, ("---",) * len(heading), *rows]
     lines = (f"| {' | '.join(map(_cell, row))} |" for row in cells)
@@ -231,13 +231,16 @@ def _bare(annotation: Any) -> str:
         return ", ".join(f"`{value}`" for value in arguments)
     inner = [_bare(part) for part in arguments if part not in (NoneType, Ellipsis)]
     if origin in (Union, UnionType):
-        return " or ".join(inner)
-    if origin is list or Ellipsis in arguments:
-        return f"list of {inner[0]}"
-    if origin is tuple:
-        return f"[{', '.join(inner)}]"
-    is_mapping = origin is dict or issubclass(annotation, BaseModel)
-    return "mapping" if is_mapping else str(annotation.__name__)
+        name = " or ".join(inner)
+    elif origin is list or Ellipsis in arguments:
+        name = f"list of {inner[0]}"
+    elif origin is tuple:
+        name = f"[{', '.join(inner)}]"
+    elif origin is dict or issubclass(annotation, BaseModel):
+        name = "mapping"
+    else:
+        name = annotation.__name__
+    return name
 
 
 def _flattened(metadata: Sequence[Any]) -> list[Any]:

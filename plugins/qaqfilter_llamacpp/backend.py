@@ -86,7 +86,10 @@ class LlamaCppBackend:
         for sequence in sequences:
             self._check(sequence)
         decoder = self._decoder or self._open_decoder()
-        return [self._score(decoder, sequence) for sequence in sequences]
+        # In this order neighbours share the longest beginnings, which are then computed once.
+        order = sorted(range(len(sequences)), key=lambda index: sequences[index].ids)
+        found = {index: self._score(decoder, sequences[index]) for index in order}
+        return [found[index] for index in range(len(sequences))]
 
     def close(self) -> None:
         """Free context, batch and model now. May be called again."""

@@ -6,6 +6,9 @@ are quantised). So every chunk is filled up to a multiple of 8 with tokens behin
 count, which a causal model cannot see. With flash attention off, the logits at a position then
 are a function of the tokens up to it, to the bit: not of what else is scored, the threads, the
 context size, or how long the sequence goes on. Packing sequences into one batch breaks this.
+
+So a beginning that two sequences have in common is computed once: the cache keeps the last
+sequence, and the next goes on where they part.
 """
 
 from __future__ import annotations
@@ -65,6 +68,8 @@ class Decoder:
                 "set a smaller n_ctx"
             )
         llama_cpp.llama_set_abort_callback(self._context, runner.should_stop, runner.data)
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._held = np.empty(0, dtype=np.int32)  # the tokens in the key-value cache
         self._vocabulary = vocabulary
         self._batch = llama_cpp.llama_batch_init(CHUNK, 0, 1)
         self._tokens = np.ctypeslib.as_array(self._batch.token, shape=(CHUNK,))
@@ -90,13 +95,27 @@ class Decoder:
         padded = np.full(needed, ids[0], dtype=np.int32)
         real = min(needed, len(ids))
         padded[:real] = ids[:real]
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
-        for start in range(0, needed, CHUNK):
+        begin = self._reuse(padded, int(wanted[0]))
+        for start in range(begin, needed, CHUNK):
             stop = min(start + CHUNK, needed)
             inside = wanted[(wanted >= start) & (wanted < stop)]
             self._decode(padded[start:stop], start, inside - start)
+            self._held = padded[:stop]
             if len(inside):
                 yield inside, self._logits(len(inside))
+
+    def _reuse(self, tokens: NDArray[np.int32], first_wanted: int) -> int:
+        """Cut the cache back to what `tokens` begin with; how many positions that leaves."""
+        held, self._held = self._held, self._held[:0]  # nothing, should anything fail from here
+        shorter = min(len(held), len(tokens))
+        differing = np.flatnonzero(held[:shorter] != tokens[:shorter])
+        common = int(differing[0]) if len(differing) else shorter
+        keep = min(common, first_wanted) // GROUP * GROUP
+        # Recurrent models cannot go back to the middle, and say so.
+        if not keep or not llama_cpp.llama_memory_seq_rm(self._memory, 0, keep, -1):
+            llama_cpp.llama_memory_clear(self._memory, True)
+            return 0
+        return keep
 
     def _decode(self, tokens: NDArray[np.int32], start: int, flagged: NDArray[np.int64]) -> None:
         count = len(tokens)

@@ -16,7 +16,7 @@ import llama_cpp  # noqa: TID253 - only backend.py and its helpers import this f
 
 logger = logging.getLogger(__name__)
 
-_ERROR, _CONTINUED = 3, 5
+_ERROR, _CONTINUED = 4, 5  # ggml.h; llama-cpp-python's own table of levels is out of date
 _POLL_SECONDS = 0.1
 
 
