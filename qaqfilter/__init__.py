@@ -20,7 +20,6 @@ from qaqfilter.hookspecs import hookimpl
 from qaqfilter.options import ModelLocation, ModelName, Options, RecipePath, RunSeed
 from qaqfilter.protocols import (
     Backend,
-    ChatTemplate,
     Component,
     Executor,
     Locator,
@@ -41,6 +40,7 @@ from qaqfilter.types import (
     LIKELIHOODS,
     BadRecord,
     Bools,
+    ChatTemplate,
     Decisions,
     Floats,
     Ints,

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qaqfilter.deciding import decide_step, group_steps, is_filter, score_step
+from qaqfilter.deciding import decide_step, group_steps, is_filter, measure_step, score_step
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.manager import PluginManager
 from qaqfilter.protocols import Executor, Measures, ModelFiles
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer, StepReport
 from qaqfilter.scoring import ScoringStage
+from qaqfilter.store import fingerprint
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Decisions, Floats, Ints, LikelihoodColumn, Record, Status, Table, Window
 from qaqfilter.writing import Fates
@@ -100,7 +101,7 @@ class Chain:
     def _measure_window(self, step: Step, window: Window, codes: dict[object, int]) -> None:
         if isinstance(step.selector, Measures):
             for row, record in zip(window.rows, window.records, strict=True):
-                for name, value in step.selector.measure(record).items():
+                for name, value in measure_step(step, record).items():
                     self._column(f"{step.id}.{name}")[row] = value
         if step.keys.group is not None:
             known = self.groups.setdefault(
@@ -149,7 +150,9 @@ class Chain:
             )
         executor: Executor = self.recipe.executor.component.create(self.recipe.executor.options)
         self.observer.started(f"{view}: {', '.join(names)}", len(self.alive))
-        started, tokens, scored = time.monotonic(), 0, 0
+        started, tokens = time.monotonic(), 0
+        facts: dict[str, object] = {}
+        times_scored = np.zeros(size, dtype=np.int8)
         windows = self.stream.windows(self.alive, self.recipe.run.window)
         for answer in executor.score(stage, windows):
             for name, column in answer.columns.items():
@@ -160,21 +163,25 @@ class Chain:
             if stage.too_long == "cut_answer":
                 self._column(f"{view}.cut")[answer.rows] = answer.cut
             tokens += answer.tokens
-            scored += len(answer.rows)
+            facts = dict(answer.facts)
+            times_scored[answer.rows] += 1
         self.observer.finished()
-        if scored != len(self.alive):
+        once = np.zeros(size, dtype=np.int8)
+        once[self.alive] = 1
+        if (times_scored != once).any():
             raise QaqfilterError(
-                f"executor {self.recipe.executor.component.name!r} scored {scored} of "
-                f"{len(self.alive)} records with model {view!r}"
+                f"executor {self.recipe.executor.component.name!r} scored "
+                f"{int((times_scored != once).sum())} of {len(self.alive)} records not exactly "
+                f"once with model {view!r}"
             )
         self.model_reports.append(
             ModelReport(
                 name=view,
-                records=scored,
+                records=len(self.alive),
                 tokens=tokens,
                 seconds=time.monotonic() - started,
-                fingerprint=stage.fingerprint,
-                facts=stage.facts,
+                fingerprint=fingerprint(facts),
+                facts=facts,
             )
         )
 

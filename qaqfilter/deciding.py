@@ -8,9 +8,9 @@ import numpy as np
 
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.keep import decide, stratum_groups
-from qaqfilter.protocols import Decides, Scores
+from qaqfilter.protocols import Decides, Measures, Scores
 from qaqfilter.recipe import Step
-from qaqfilter.types import Decisions, Floats, Ints, Status, Table
+from qaqfilter.types import Decisions, Floats, Ints, Record, Status, Table
 
 UNDEFINED = len(Status)
 """Null code of a score that is undefined though all its likelihoods exist (0/0, say)."""
@@ -68,6 +68,22 @@ def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
             )
     # An infinite score is no score: it would win or lose every comparison.
     return {name: np.where(np.isfinite(v), v, np.nan) for name, v in columns.items()}
+
+
+def measure_step(step: Step, record: Record) -> Mapping[str, float]:
+    """What the step's selector takes from one record's text; checks names and types."""
+    assert isinstance(step.selector, Measures)
+    found = step.selector.measure(record)
+    wanted = () if isinstance(step.selector, Scores) else step.selector.columns
+    missing = [name for name in wanted if name not in found]
+    wrong = {name: value for name, value in found.items() if not isinstance(value, int | float)}
+    if missing or wrong:
+        raise QaqfilterError(
+            f"step {step.id!r}: selector {step.block.component.name!r} measured "
+            f"{dict(found)!r} of the record at {record.origin}; every value must be a number, "
+            f"and the columns {list(wanted)} must be there"
+        )
+    return found
 
 
 def decide_step(step: Step, table: Table, group: Ints | None) -> Decisions:

@@ -58,7 +58,7 @@ def run_recipe(
             seconds=time.monotonic() - started,
             files={},
         )
-        manifest = make_manifest(report, recipe.resolved(), stream.digest, directory.files())
+        manifest = make_manifest(report, recipe.resolved(), limit, stream.digest, directory.files())
         report = with_fields(report, files=directory.publish(manifest))
     manager.run_finished(report)
     return report

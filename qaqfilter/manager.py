@@ -163,15 +163,28 @@ class PluginManager:
 
     def run_started(self, recipe: dict[str, object], run: str) -> None:
         """Tell watchers that a run begins."""
-        self._pm.hook.qaqfilter_run_started(recipe=recipe, run=run)
+        self._tell("qaqfilter_run_started", recipe=recipe, run=run)
 
     def step_finished(self, step: str, table: Table, decisions: Decisions) -> None:
         """Tell watchers what a step decided."""
-        self._pm.hook.qaqfilter_step_finished(step=step, table=table, decisions=decisions)
+        self._tell("qaqfilter_step_finished", step=step, table=table, decisions=decisions)
 
     def run_finished(self, report: RunReport) -> None:
         """Tell watchers that the outputs are in place."""
-        self._pm.hook.qaqfilter_run_finished(report=report)
+        self._tell("qaqfilter_run_finished", report=report)
+
+    def _tell(self, hook: str, **what: object) -> None:
+        """Call each watcher by itself, so that one that fails can be named."""
+        for name, plugin in self._pm.list_name_plugin():
+            if plugin is None or not hasattr(plugin, hook):
+                continue
+            others = [other for other in self._pm.get_plugins() if other is not plugin]
+            try:
+                self._pm.subset_hook_caller(hook, remove_plugins=others)(**what)
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {name!r} failed in {hook}: {type(error).__name__}: {error}"
+                ) from error
 
 
 def load_plugins(files: tuple[str | Path, ...] = ()) -> PluginManager:

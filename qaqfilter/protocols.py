@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from qaqfilter.types import (
     BadRecord,
+    ChatTemplate,
     Decisions,
     Floats,
     Ints,
@@ -110,16 +111,6 @@ class Resources(Protocol):
     def records(self) -> Iterator[Record]:
         """Read the run's input afresh (for a model that is fitted on the data)."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTemplate:
-    """A model's own chat template: Jinja source and the texts of its BOS and EOS tokens."""
-
-    source: str
-    bos_token: str
-    eos_token: str
-    origin: str
 
 
 class Backend(Protocol):
@@ -225,13 +216,15 @@ class Decides(Protocol):
 class WindowScores:
     """What scoring one window gave: its rows, a column a likelihood, and the tokens it cost.
 
-    `cut` holds how many tokens were cut off the end of each record's answer.
+    `cut` holds how many tokens were cut off the end of each record's answer; `facts` are those
+    of the backend that computed it.
     """
 
     rows: Ints
     columns: Mapping[str, LikelihoodColumn]
     cut: Ints
     tokens: int
+    facts: Mapping[str, object]
 
 
 class Stage(Protocol):

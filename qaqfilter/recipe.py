@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from qaqfilter.blocks import Block, BlockReader, suggestion
 from qaqfilter.errors import RecipeError
 from qaqfilter.manager import PluginManager
@@ -111,7 +113,7 @@ def load_recipe(path: Path, manager: PluginManager, overrides: Sequence[str] = (
 def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
     """Validate an already parsed recipe; `path` is what its relative paths are relative to."""
     reader = BlockReader(file, manager, path.parent.absolute())
-    top = reader.core(RecipeKeys, file.data, ())
+    top = reader.core(RecipeKeys, file.data, ()) or _what_can_be_read(file.data)
     if top is None:
         raise RecipeError(reader.problems)
     reader.seed, reader.models = top.run.seed, tuple(top.models)
@@ -149,6 +151,16 @@ def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
         executor=executor_block,
         run=top.run,
     )
+
+
+def _what_can_be_read(data: Mapping[str, Any]) -> RecipeKeys | None:
+    """A recipe whose top level is wrong: what is known of it, so that the rest is checked too."""
+    neutral = {"version": 1, "name": "?", "run": {}}
+    known = {key: value for key, value in data.items() if key in RecipeKeys.model_fields}
+    try:
+        return RecipeKeys.model_validate(known | neutral)
+    except ValidationError:
+        return None
 
 
 def _model(reader: BlockReader, name: str, raw: Any, default: Block | None) -> Model | None:

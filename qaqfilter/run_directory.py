@@ -116,7 +116,11 @@ class RunDirectory:
 
 
 def make_manifest(
-    report: RunReport, recipe: Mapping[str, Any], input_digest: str, files: list[str]
+    report: RunReport,
+    recipe: Mapping[str, Any],
+    limit: int | None,
+    input_digest: str,
+    files: list[str],
 ) -> dict[str, Any]:
     """Everything needed to say later what this run was."""
     account = asdict(report)
@@ -124,6 +128,7 @@ def make_manifest(
     return {
         "format": 1,
         "recipe": dict(recipe),
+        "limit": limit,
         "input_digest": input_digest,
         "files": files,
         **account,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from qaqfilter.blocks import Block
 from qaqfilter.planning import Encoded, Encoder, check_results, plan
 from qaqfilter.protocols import Backend, PromptFormat, Resources, WindowScores
 from qaqfilter.recipe_keys import TooLong
-from qaqfilter.store import fingerprint
 from qaqfilter.types import (
     LIKELIHOODS,
     Floats,
@@ -40,8 +39,6 @@ class ScoringStage:
     resources: Resources
     too_long: TooLong = "reject"
     progress: Progress = lambda records, tokens: None
-    facts: dict[str, Any] = field(default_factory=dict)
-    fingerprint: str = ""
 
     @contextmanager
     def open(self) -> Iterator[Callable[[Window], WindowScores]]:
@@ -57,8 +54,6 @@ class ScoringStage:
                 too_long=self.too_long,
                 progress=self.progress,
             )
-            self.facts = dict(backend.facts)
-            self.fingerprint = fingerprint(self.facts)
         finally:
             backend.close()
 
@@ -101,6 +96,7 @@ class Scorer:
             {name: _column([row[i] for row in rows]) for i, name in enumerate(self._likelihoods)},
             np.array([cut for _, cut in made], dtype=np.int64),
             sum(len(sequence.ids) for sequence in planned.sequences),
+            self._backend.facts,
         )
 
     def _requests(self, record: Record) -> tuple[list[Encoded | Status], int]:

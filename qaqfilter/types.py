@@ -73,6 +73,16 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """A model's own chat template: Jinja source and the texts of its BOS and EOS tokens."""
+
+    source: str
+    bos_token: str
+    eos_token: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One likelihood to compute: that of `target`, after `context` (either may be empty)."""
 

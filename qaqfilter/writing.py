@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,12 @@ def write_outputs(
     """Send each record to its place, in stream order; (kept, rejected) as written."""
     kept = rejected = 0
     seen: dict[str, int] = {}
-    for row, record in stream.read():
-        label = record.id
-        if label in stream.duplicate_ids:
-            seen[label] = seen.get(label, 0) + 1
-            label = label if seen[label] == 1 else f"{label}#{seen[label]}"
+    for row, found in stream.read():
+        record = found
+        if record.id in stream.duplicate_ids:
+            seen[record.id] = seen.get(record.id, 0) + 1
+            if seen[record.id] > 1:
+                record = replace(record, id=f"{record.id}#{seen[record.id]}")
         rejection = fates.rejection(row)
         if rejection is None:
             sink.keep(record)
@@ -66,7 +67,7 @@ def write_outputs(
                 sink.reject(record, rejection)
             rejected += 1
         if scores is not None:
-            scores.add(label, record, rejection)
+            scores.add(record, rejection)
         progress(1, 0)
     return kept, rejected
 
@@ -91,11 +92,11 @@ class ScoresFile:
         self._first = 0
         self._writer: Any = None
 
-    def add(self, label: str, record: Record, rejection: Rejection | None) -> None:
+    def add(self, record: Record, rejection: Rejection | None) -> None:
         """Take one record; rows come in order."""
         self._texts.append(
             (
-                label,
+                record.id,
                 record.origin.part,
                 record.origin.ordinal,
                 rejection is None,

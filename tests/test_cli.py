@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from qaqfilter.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "qaqfilter"]
 STEPS = "  - {id: rmi, use: rmi, keep: {fraction: 0.5}}"
 
 
@@ -158,3 +158,15 @@ def test_progress_bars_on_a_terminal(write_recipe):
     assert report.kept == 4
     assert "toy: query, query_given_answer" in text.getvalue()
     assert "100%" in text.getvalue()
+
+
+def test_a_plugin_may_not_take_over_a_verb(monkeypatch, capsys):
+    from qaqfilter import cli
+
+    class Clash:
+        def names(self, kind):
+            return ["run"]
+
+    monkeypatch.setattr(cli, "load_plugins", Clash)
+    assert cli.run_cli(["--help"]) == 2
+    assert "a plugin offers the command 'run', which is qaqfilter's own" in capsys.readouterr().err

@@ -397,6 +397,14 @@ def test_the_recipe_reference_is_up_to_date(capsys: pytest.CaptureFixture[str]) 
     assert code == 0, capsys.readouterr().out
 
 
+def test_architecture_has_a_line_for_every_core_module() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w.]+/?)` \|", text, re.MULTILINE)
+    core = ROOT / "qaqfilter"
+    packages = {f"{path.parent.name}/" for path in core.glob("*/__init__.py")}
+    assert sorted(listed) == sorted({path.name for path in core.glob("*.py")} | packages)
+
+
 def headings(text: str) -> Iterator[tuple[int, str]]:
     """(line, text) of every heading."""
     tokens = MarkdownIt().parse(text)

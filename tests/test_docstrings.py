@@ -67,6 +67,8 @@ def test_answers_are_the_functions_without_their_docstrings(stdlib) -> None:
                 value = inspect.getattr_static(value, part)
         except AttributeError:
             continue  # a local function
+        if getattr(value, "__module__", None) != module:
+            continue  # another package has put its own in place (torch does, in inspect)
         if not inspect.isfunction(value) or value.__code__.co_firstlineno > record.origin.line:
             continue
         assert record.query == inspect.cleandoc(value.__doc__).strip()

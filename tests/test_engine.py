@@ -290,3 +290,114 @@ def test_the_numbers_written_are_the_numbers_decided_by(tmp_path, write_recipe):
     best = sorted(table["rmi.rmi"], reverse=True)[:3]
     kept = [x for x, keep in zip(table["rmi.rmi"], table["kept"], strict=True) if keep]
     assert sorted(kept, reverse=True) == best
+
+
+def selector_plugin(tmp_path, body: str):
+    """A single-file plugin whose selector `mine` has the given body."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from qaqfilter import Component, Options, hookimpl\n"
+        "class Mine:\n"
+        "    columns = ('x',)\n"
+        "    def __init__(self, config): pass\n"
+        f"    {body}\n"
+        "@hookimpl\n"
+        "def qaqfilter_selectors():\n"
+        "    yield Component('mine', Options, Mine, 'a test')\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("value", ["{}", "{'x': 'text'}", "{'y': 1.0}"])
+def test_a_selector_that_measures_nonsense_is_found_out(tmp_path, write_recipe, value):
+    plugin = selector_plugin(tmp_path, f"def measure(self, record): return {value}")
+    with pytest.raises(QaqfilterError, match=r"step 'm': selector 'mine' measured .*data\.jsonl:1"):
+        qaqfilter.run(write_recipe("  - {id: m, use: mine, keep: {min: 0}}"), plugins=[plugin])
+
+
+def test_a_filter_spares_the_next_one_its_work(tmp_path, write_recipe):
+    """Of two filters in one read, the second measures only what the first kept."""
+    plugin = selector_plugin(
+        tmp_path,
+        "def measure(self, record):\n"
+        f"        with open({str(tmp_path / 'seen')!r}, 'a') as f:\n"
+        "            f.write(record.query + chr(10))\n"
+        "        return {'x': 1.0}",
+    )
+    steps = (
+        "  - {id: short, use: length, of: query, keep: {max: 18}}\n"
+        "  - {id: m, use: mine, keep: {min: 0}}"
+    )
+    report = qaqfilter.run(write_recipe(steps), plugins=[plugin])
+    assert 0 < report.kept < 8
+    assert len((tmp_path / "seen").read_text().splitlines()) == report.kept
+
+
+def test_a_watcher_that_fails_is_named(tmp_path, write_recipe):
+    plugin = tmp_path / "watcher.py"
+    plugin.write_text(
+        "from qaqfilter import hookimpl\n"
+        "@hookimpl\n"
+        "def qaqfilter_step_finished(step):\n"
+        "    raise ValueError('no good')\n"
+    )
+    message = "plugin 'watcher' failed in qaqfilter_step_finished: ValueError: no good"
+    with pytest.raises(QaqfilterError, match=message):
+        qaqfilter.run(write_recipe(RMI), plugins=[plugin])
+
+
+def test_the_manifest_says_that_a_run_was_limited(tmp_path, write_recipe):
+    qaqfilter.run(write_recipe(RMI), limit=5)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert (manifest["limit"], manifest["read"]) == (5, 5)
+
+
+EXECUTOR = """
+from qaqfilter import Component, Options, hookimpl
+
+class Careless:
+    def __init__(self, config): pass
+
+    def score(self, stage, windows):
+        with stage.open() as scorer:
+            first = None
+            for window in windows:
+                first = first or window
+                yield scorer(first)
+
+@hookimpl
+def qaqfilter_executors():
+    yield Component("careless", Options, Careless, "the first window over and over")
+"""
+
+
+def test_an_executor_that_scores_a_window_twice_is_found_out(tmp_path, write_recipe):
+    plugin = tmp_path / "careless.py"
+    plugin.write_text(EXECUTOR)
+    recipe = write_recipe(RMI, head="")
+    overrides = ["run.window=4", "run.executor=careless"]
+    with pytest.raises(QaqfilterError, match="executor 'careless' scored 8 of 8 records not"):
+        qaqfilter.run(recipe, overrides=overrides, plugins=[plugin])
+
+
+def test_a_record_too_long_is_rejected_with_its_reason_or_cut(tmp_path, write_recipe, pairs):
+    plugin = tmp_path / "short.py"
+    plugin.write_text(
+        "from qaqfilter import Component, hookimpl\n"
+        "from qaqfilter_ngram import NgramOptions\n"
+        "from qaqfilter_ngram.backend import NgramBackend\n"
+        "class Short(NgramBackend):\n"
+        "    max_length = 60\n"
+        "@hookimpl\n"
+        "def qaqfilter_backends():\n"
+        "    yield Component('short', NgramOptions, Short, 'at most 60 tokens')\n"
+    )
+    recipe = write_recipe("  - {id: ifd, use: ifd, keep: {min: 0}}", pairs=pairs)
+    report = qaqfilter.run(recipe, overrides=["models.toy.use=short"], plugins=[plugin])
+    assert report.steps[0].rejected == {"too_long": report.rejected}
+    assert report.rejected > 0
+    overrides = ["models.toy.use=short", "models.toy.too_long=cut_answer"]
+    report = qaqfilter.run(recipe, overrides=overrides, plugins=[plugin], replace=True)
+    assert report.rejected == 0
+    cut = scores(tmp_path)["toy.cut"]
+    assert [len(q) + len(a) + 2 - 60 if len(q) + len(a) + 2 > 60 else 0 for q, a in pairs] == cut

@@ -139,6 +139,15 @@ def test_all_problems_are_reported_at_once(load):
     assert found[1].startswith(":11: steps.sane.use")
 
 
+def test_a_wrong_top_level_does_not_hide_the_rest(load):
+    text = GOOD.replace("name: good", "nmae: good").replace("use: length", "use: lenght")
+    found = problems(load, text)
+    assert len(found) == 3
+    assert any("nmae: unknown key" in problem for problem in found)
+    assert any("name: this key is required" in problem for problem in found)
+    assert any("no selector is called 'lenght'" in problem for problem in found)
+
+
 def test_a_column_of_an_earlier_step_can_stratify(load):
     recipe = load(
         GOOD.replace("keep: {fraction: 0.25}", "strata: {by: coherent.rmi}, keep: {fraction: 0.25}")

@@ -32,7 +32,7 @@ class LlamaCppBackend:
     Raises ModelError where the file is missing, broken, not causal, or not what the options say.
     """
 
-    batch_tokens = 4096
+    batch_tokens = 1024
     """Sequences are computed one by one whatever this is; it paces progress and saving."""
 
     def __init__(self, config: LlamaCppOptions, resources: Resources) -> None:

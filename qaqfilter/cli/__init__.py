@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import click
 
-from qaqfilter.errors import QaqfilterError
+from qaqfilter.errors import PluginError, QaqfilterError
 from qaqfilter.manager import load_plugins
 
 VERBS = ("run", "validate", "plugins", "schema")
@@ -23,7 +23,11 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Ours first, then those of plugins."""
-        return [*VERBS, *(n for n in load_plugins().names("command") if n not in VERBS)]
+        theirs = load_plugins().names("command")
+        for name in theirs:
+            if name in VERBS:
+                raise PluginError(f"a plugin offers the command {name!r}, which is qaqfilter's own")
+        return [*VERBS, *theirs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb when it is asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,9 @@ def make_observer() -> Iterator[Observer]:
     """The observer that suits standard error."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield PlainLines()
+        lines = PlainLines()
+        with _log_shown_by(lines):
+            yield lines
         return
     progress = Progress(
         TextColumn("{task.description}"),
@@ -39,8 +42,35 @@ def make_observer() -> Iterator[Observer]:
         TimeRemainingColumn(),
         console=console,
     )
-    with progress:
-        yield Bars(progress)
+    bars = Bars(progress)
+    with progress, _log_shown_by(bars):
+        yield bars
+
+
+@contextmanager
+def _log_shown_by(observer: Observer) -> Iterator[None]:
+    """Let what qaqfilter and its plugins log appear between the lines of progress."""
+    handler = _ToObserver(observer)
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(min(before, logging.INFO))
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+class _ToObserver(logging.Handler):
+    def __init__(self, observer: Observer) -> None:
+        super().__init__(logging.INFO)
+        self._observer = observer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show ours from INFO on, and anybody's warnings."""
+        if record.name.startswith("qaqfilter") or record.levelno >= logging.WARNING:
+            self._observer.message(record.getMessage())
 
 
 class _Counting:
