@@ -198,7 +198,9 @@ def test_auto_says_what_it_found(tmp_path, caplog) -> None:
         found = read(tmp_path, b"broken\n" + row)
     assert isinstance(found[0], BadRecord)
     assert (found[1].query, found[1].answer) == ("I\nx", "O")
-    assert caplog.messages == ["a.jsonl, line 2: layout alpaca"]
+    assert caplog.messages == [
+        "a.jsonl, line 2: layout alpaca (name another with input.layout or input.fields)"
+    ]
 
 
 def test_auto_looks_past_rows_that_lack_a_field(tmp_path) -> None:

@@ -47,6 +47,7 @@ class JsonlSource:
 
     def __init__(self, config: JsonlSourceOptions) -> None:
         self._config = config
+        self._detected: Layout | None = None
 
     def read(self) -> Iterator[Record | BadRecord]:
         """Every line as a record or a bad record.
@@ -74,6 +75,8 @@ class JsonlSource:
             return by_fields(self._config.fields), rows
         if self._config.layout != "auto":
             return LAYOUTS[self._config.layout], rows
+        if self._detected is not None:
+            return self._detected, rows
         seen: list[tuple[str, tuple[int, bytes]]] = []
         problems: list[str] = []
         for item in rows:
@@ -91,8 +94,10 @@ class JsonlSource:
                 if len(problems) == _LOOK_AT:
                     break
                 continue
-            _log.info("%s, line %d: layout %s", part, number, name)
-            return LAYOUTS[name], chain(seen, rows)
+            hint = "name another with input.layout or input.fields"
+            _log.info("%s, line %d: layout %s (%s)", part, number, name, hint)
+            self._detected = LAYOUTS[name]
+            return self._detected, chain(seen, rows)
         if problems:
             raise SourceError(problems[0])
         # Not one object among the rows: they are bad records in any layout.
