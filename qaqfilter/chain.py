@@ -149,7 +149,7 @@ class Chain:
                 np.full(size, Status.NOT_SCORED, dtype=np.int8),
             )
         executor: Executor = self.recipe.executor.component.create(self.recipe.executor.options)
-        self.observer.started(f"{view}: {', '.join(names)}", len(self.alive))
+        self.observer.started(f"scoring ({view})", len(self.alive))
         started, tokens = time.monotonic(), 0
         facts: dict[str, object] = {}
         times_scored = np.zeros(size, dtype=np.int8)

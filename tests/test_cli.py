@@ -26,7 +26,7 @@ def test_run_prints_the_account_and_the_files(tmp_path, write_recipe):
     assert "read 8 = kept 4 + rejected 4 + quarantined 0" in done.stdout
     assert "rejected: fraction" in done.stdout
     assert str(tmp_path / "out" / "kept.jsonl") in done.stdout
-    assert "toy: query, query_given_answer: 8/8 records" in done.stderr
+    assert "scoring (toy): 8/8 records" in done.stderr
     assert "tokens/s" in done.stderr
 
 
@@ -156,7 +156,7 @@ def test_progress_bars_on_a_terminal(write_recipe):
     with Progress(console=console) as progress:
         report = run(write_recipe(STEPS), observer=Bars(progress))
     assert report.kept == 4
-    assert "toy: query, query_given_answer" in text.getvalue()
+    assert "scoring (toy)" in text.getvalue()
     assert "100%" in text.getvalue()
 
 
