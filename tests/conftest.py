@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,12 @@ PAIRS = [
     ("square every item of a list", "def squares(xs):\n    return [x * x for x in xs]"),
     ("join words with a comma", "def join(words):\n    return ', '.join(words)"),
 ]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_works() -> None:
+    """A shell that starts the tests in the background has them ignore SIGINT; take it back."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -111,11 +110,9 @@ def test_interruption_ends_cleanly_with_130(tmp_path, write_recipe):
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "measuring\n"
-        began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert time.monotonic() - began < 30
     assert "interrupted: no output was written" in errors
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()

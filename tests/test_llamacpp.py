@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from qaqfilter import BackendError, ModelError, ModelFiles, TokenSequence
 from qaqfilter_llamacpp import LlamaCppOptions, qaqfilter_backends
+from qaqfilter_llamacpp.decoder import Decoder
 from qaqfilter_llamacpp.library import Interruptible, physical_cores
 from qaqfilter_llamacpp.logsoftmax import token_logprobs
 
@@ -171,6 +171,20 @@ def reference(gemma, ids):
     return np.concatenate([[np.nan], found])
 
 
+@pytest.fixture
+def chunks(monkeypatch):
+    """The first positions of the chunks that reach llama.cpp."""
+    seen = []
+    decode = Decoder._decode
+
+    def counted(self, tokens, start, flagged):
+        seen.append(start)
+        return decode(self, tokens, start, flagged)
+
+    monkeypatch.setattr(Decoder, "_decode", counted)
+    return seen
+
+
 def same(found, reference, spans):
     """To the bit."""
     assert len(found) == len(spans)
@@ -298,13 +312,12 @@ def test_a_wider_cache_gives_nearly_the_same(gemma_path, ids, reference):
 
 
 @pytest.mark.model
-def test_nothing_to_score_costs_nothing(gemma):
+def test_nothing_to_score_costs_nothing(gemma, chunks):
     assert gemma.logprobs([]) == []
-    before = time.perf_counter()
     ((empty,), none) = gemma.logprobs(
         [TokenSequence(tuple([5] * 4000), ((4, 4),)), TokenSequence((), ())]
     )
-    assert time.perf_counter() - before < 1
+    assert chunks == []
     assert (empty.dtype, len(empty), none) == (np.float64, 0, ())
 
 
@@ -345,22 +358,15 @@ def test_a_context_beyond_the_training_is_refused(gemma_path):
 
 @pytest.mark.model
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C there")
-def test_ctrl_c_is_prompt_and_the_backend_stays_usable(gemma, ids, reference):
+def test_ctrl_c_ends_a_call_and_the_backend_stays_usable(gemma, ids, reference, chunks):
     long = TokenSequence((ids * 30)[:4000], ((1, 4000),))
-    started = time.perf_counter()
-    sent = []
-
-    def interrupt():
-        sent.append(time.perf_counter())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer = threading.Timer(0.5, interrupt)
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         gemma.logprobs([long] * 10)
     timer.join()
-    assert time.perf_counter() - sent[0] < 1.5
-    assert sent[0] - started < 5
+    # Ten sequences are over 300 chunks: minutes. It ended in one of the first.
+    assert 0 < len(chunks) < 100
     (found,) = gemma.logprobs([TokenSequence(ids, ((100, 140),))])
     same(found, reference, [(100, 140)])
 
@@ -472,11 +478,9 @@ def test_data_comes_back_whole_and_without_special_tokens(gemma, text):
 
 
 @pytest.mark.model
-def test_long_texts_come_back_whole_and_fast(gemma):
+def test_long_texts_come_back_whole(gemma):
     text = TEXT * 400
-    before = time.perf_counter()
     found = gemma.encode(text, markup=False)
-    assert time.perf_counter() - before < 5
     assert decode(gemma, found) == text
     assert gemma.encode("", markup=False) == gemma.encode("", markup=True) == []
 
