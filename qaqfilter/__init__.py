@@ -17,13 +17,12 @@ from qaqfilter.errors import (
     UsageError,
 )
 from qaqfilter.hookspecs import hookimpl
+from qaqfilter.model_files import Locator, ModelFiles
 from qaqfilter.options import ModelLocation, ModelName, Options, RecipePath, RunSeed
 from qaqfilter.protocols import (
     Backend,
     Component,
     Executor,
-    Locator,
-    ModelFiles,
     Need,
     Needs,
     PromptFormat,

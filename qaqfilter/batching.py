@@ -1,8 +1,11 @@
-"""Length-sorted batches under a token budget, for every backend."""
+"""Batches under a token budget, and the check that every backend makes of one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from qaqfilter.errors import BackendError
+from qaqfilter.types import TokenSequence
 
 
 def token_budget_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -23,3 +26,22 @@ def token_budget_batches(lengths: Sequence[int], budget: int) -> list[list[int]]
     if batch:
         batches.append(batch)
     return batches
+
+
+def check_sequences(
+    sequences: Sequence[TokenSequence], *, max_length: int, vocabulary: int
+) -> None:
+    """Raise BackendError for a sequence that a model cannot score, before anything runs.
+
+    That is one over `max_length` tokens, with an id outside ``0..vocabulary - 1``, or with a
+    span outside positions 1 to its end: the first token has nothing before it.
+    """
+    for number, sequence in enumerate(sequences):
+        length, ids = len(sequence.ids), sequence.ids
+        where = f"sequence {number} of the batch"
+        if length > max_length:
+            raise BackendError(f"{where} has {length} tokens; at most {max_length} fit")
+        if any(not 1 <= start <= end <= length for start, end in sequence.spans):
+            raise BackendError(f"{where} of {length} tokens has spans {sequence.spans}")
+        if ids and not 0 <= min(ids) <= max(ids) < vocabulary:
+            raise BackendError(f"{where} has an id outside 0..{vocabulary - 1}")

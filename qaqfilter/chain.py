@@ -14,7 +14,8 @@ import numpy as np
 from qaqfilter.deciding import decide_step, group_steps, is_filter, measure_step, score_step
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.manager import PluginManager
-from qaqfilter.protocols import Executor, Measures, ModelFiles
+from qaqfilter.model_files import ModelFiles
+from qaqfilter.protocols import Executor, Measures
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer, StepReport
 from qaqfilter.scoring import ScoringStage

@@ -17,16 +17,8 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from qaqfilter.protocols import (
-    Backend,
-    Component,
-    Executor,
-    Locator,
-    PromptFormat,
-    Selector,
-    Sink,
-    Source,
-)
+from qaqfilter.model_files import Locator
+from qaqfilter.protocols import Backend, Component, Executor, PromptFormat, Selector, Sink, Source
 from qaqfilter.reports import RunReport
 from qaqfilter.types import Decisions, Table
 

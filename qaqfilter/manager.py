@@ -18,7 +18,8 @@ import pluggy
 from qaqfilter.discovery import entry_points, import_file, is_installed
 from qaqfilter.errors import ModelError, PluginError
 from qaqfilter.hookspecs import PROJECT, Specs
-from qaqfilter.protocols import Component, Locator, ModelFiles
+from qaqfilter.model_files import Locator, ModelFiles
+from qaqfilter.protocols import Component
 from qaqfilter.reports import RunReport
 from qaqfilter.types import Decisions, Table
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
+from qaqfilter.model_files import ModelFiles
 from qaqfilter.types import (
     BadRecord,
     ChatTemplate,
@@ -81,23 +81,6 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and close; called once, also after an error."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
-    """A model on disk. `digest` changes whenever a byte of the weights does."""
-
-    path: Path
-    format: Literal["gguf", "safetensors"]
-    digest: str
-
-
-class Locator(Protocol):
-    """Turns a model location (what follows ``scheme:``) into files."""
-
-    def locate(self, location: str, revision: str | None) -> ModelFiles:
-        """Find or fetch the files. Raises ModelError, naming the location."""
         ...
 
 

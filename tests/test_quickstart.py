@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,32 +24,53 @@ def auc(bad: list[float], good: list[float]) -> float:
     return wins / (len(bad) * len(good))
 
 
-@pytest.mark.model
-def test_the_quickstart_separates_swapped_answers(tmp_path):
-    """60 real pairs, 20 of them swapped: what `make quickstart` runs, into a folder of its own."""
-    for name in ("quickstart.yaml", "quickstart.py"):
-        (tmp_path / name).write_bytes((EXAMPLES / name).read_bytes())
+def run_example(name: str, tmp_path: Path) -> tuple[str, dict, dict[str, str | None]]:
+    """Run examples/<name>.yaml as make does, in a folder of its own: (output, scores, damage)."""
+    for file in (f"{name}.yaml", "quickstart.py"):
+        (tmp_path / file).write_bytes((EXAMPLES / file).read_bytes())
     done = subprocess.run(
-        [sys.executable, tmp_path / "quickstart.py"], capture_output=True, text=True, check=False
+        [sys.executable, tmp_path / "quickstart.py", tmp_path / f"{name}.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": "120"},
     )
     assert done.returncode == 0, done.stderr
-    out = tmp_path / "out" / "quickstart"
+    out = tmp_path / "out" / name
     table = pq.read_table(out / "scores.parquet").to_pydict()
     rows = [json.loads(line) for line in (out / "kept.jsonl").read_bytes().splitlines()]
     rejected = [json.loads(line) for line in (out / "rejected.jsonl").read_bytes().splitlines()]
-    swapped = {r["id"]: r["swapped"] for r in rows + [r["record"] for r in rejected]}
-    assert (len(swapped), sum(swapped.values())) == (60, 20)
-    rmi = {
-        flag: [x for i, x in zip(table["id"], table["rmi.rmi"], strict=True) if swapped[i] is flag]
-        for flag in (True, False)
-    }
-    found = auc(rmi[True], rmi[False])
-    # Measured when this was written: 0.884 with Gemma 3 270M Q4_K_M.
+    damage = {row["id"]: row["damage"] for row in rows + [r["record"] for r in rejected]}
+    assert set(damage) == set(table["id"])
+    return done.stdout, table, damage
+
+
+def test_the_quickstart_catches_damage(tmp_path):
+    """150 real pairs, 50 of them damaged, and the embedded models."""
+    printed, table, damage = run_example("quickstart", tmp_path)
+    assert Counter(damage.values()) == {None: 100, "swapped": 20, "echoed": 15, "cut": 15}
+    kept = [damage[i] for i, keep in zip(table["id"], table["kept"], strict=True) if keep]
+    assert 20 <= len(kept) <= 60
+    # A third is damaged before, and clearly less after.
+    assert sum(what is not None for what in kept) / len(kept) < 0.25
+    assert "damaged records thrown out" in printed
+    for step in ("ifd", "rmi", "qaq"):
+        assert table["step"].count(step) > 0
+        assert f"{table['step'].count(step)} of" in printed
+
+
+@pytest.mark.slow
+def test_the_laptop_recipe_separates_swapped_answers(tmp_path):
+    """60 real pairs, 20 of them swapped, and Gemma 3 270M."""
+    printed, table, damage = run_example("laptop", tmp_path)
+    assert Counter(damage.values()) == {None: 40, "swapped": 20}
+    rmi = dict(zip(table["id"], table["rmi.rmi"], strict=True))
+    bad = [rmi[i] for i, what in damage.items() if what]
+    good = [rmi[i] for i, what in damage.items() if not what]
+    found = auc(bad, good)
+    # Measured when this was written: see docs/accuracy.md.
     assert found >= 0.80
-    caught = sum(r["record"]["swapped"] for r in rejected)
-    assert f"The filter threw out {caught} of them" in done.stdout
-    assert f"AUC {found:.3f}" in done.stdout
-    assert np.median(rmi[False]) > np.median(rmi[True])
+    assert f"{1 - found:.2f}" in printed
     # The scores are made of the likelihoods that stand beside them.
     nll = {
         n: -np.array(table[f"gemma.{n}.logprob"]) / np.array(table[f"gemma.{n}.tokens"])
@@ -59,7 +82,7 @@ def test_the_quickstart_separates_swapped_answers(tmp_path):
     )
 
 
-@pytest.mark.model
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ifd", "rmi-strata", "strong-weak"])
 def test_the_example_recipes_run_as_they_stand(name, tmp_path):
     report = qaqfilter.run(

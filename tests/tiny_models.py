@@ -7,13 +7,10 @@ libraries can be compared on the same numbers.
 
 from __future__ import annotations
 
-import json
 import textwrap
 import timeit
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 BOS, EOS = "<|begin|>", "<|end|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
@@ -110,84 +107,6 @@ def make_model(folder: Path, architecture: str = "llama", *, seed: int = 0) -> P
 
 def export_gguf(folder: Path, path: Path) -> Path:
     """Write the Llama model in `folder` as a float32 GGUF file for llama.cpp; returns `path`."""
-    from gguf import GGUFWriter, LlamaFileType
-    from safetensors.numpy import load_file
+    from qaqfilter_embedded.gguf import write_gguf
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    heads, key_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    rope = config.get("rope_parameters") or {}
-    writer = GGUFWriter(path, "llama")
-    writer.add_name("tiny")
-    writer.add_file_type(LlamaFileType.ALL_F32)
-    writer.add_vocab_size(config["vocab_size"])
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(key_heads)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_dimension_count(config["hidden_size"] // heads)
-    writer.add_rope_freq_base(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
-    _add_tokenizer(writer, folder)
-    for name, tensor in load_file(folder / "model.safetensors").items():
-        if "q_proj" in name or "k_proj" in name:
-            tensor = _rotary_order(tensor, heads if "q_proj" in name else key_heads)  # noqa: PLW2901
-        writer.add_tensor(_gguf_name(name), np.ascontiguousarray(tensor, dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def _rotary_order(weight: np.ndarray, heads: int) -> np.ndarray:
-    """llama.cpp rotates neighbouring pairs of rows, transformers a head's two halves."""
-    rows, columns = weight.shape
-    halves = weight.reshape(heads, 2, rows // heads // 2, columns)
-    return halves.swapaxes(1, 2).reshape(rows, columns)
-
-
-def _gguf_name(name: str) -> str:
-    ends = {
-        "model.embed_tokens.weight": "token_embd.weight",
-        "model.norm.weight": "output_norm.weight",
-        "lm_head.weight": "output.weight",
-    }
-    parts = {
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-    }
-    if name in ends:
-        return ends[name]
-    _, _, layer, part = name.removesuffix(".weight").split(".", 3)
-    return f"blk.{layer}.{parts[part]}.weight"
-
-
-def _add_tokenizer(writer: Any, folder: Path) -> None:
-    from gguf import TokenType
-
-    described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    ids = dict(described["model"]["vocab"])
-    special = {token["content"]: token["id"] for token in described["added_tokens"]}
-    ids.update(special)
-    tokens = sorted(ids, key=lambda token: ids[token])
-    merges = [m if isinstance(m, str) else " ".join(m) for m in described["model"]["merges"]]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")  # the same regular expression as ByteLevel(use_regex=True)
-    writer.add_token_list(tokens)
-    writer.add_token_types(
-        [TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens]
-    )
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(ids[BOS])
-    writer.add_eos_token_id(ids[EOS])
-    writer.add_add_bos_token(True)
-    writer.add_chat_template(CHAT_TEMPLATE)
+    return write_gguf(folder, path)

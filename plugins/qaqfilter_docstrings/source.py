@@ -11,9 +11,10 @@ from hashlib import blake2b
 from typing import Any
 
 import orjson
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from qaqfilter import Options, Origin, Record, RunSeed, SourceError
+from qaqfilter_docstrings.damage import Damage, damaged
 from qaqfilter_docstrings.functions import functions
 from qaqfilter_docstrings.packages import modules
 
@@ -33,25 +34,16 @@ class DocstringsOptions(Options):
     max_query: int = Field(2000, ge=1, description="Most characters of a docstring.")
     min_answer: int = Field(40, ge=0, description="Fewest characters of a function.")
     max_answer: int = Field(4000, ge=1, description="Most characters of a function.")
-    swapped: int = Field(
-        0,
-        ge=0,
-        description="Give so many of the records one another's answers, on purpose, to see "
-        "whether a filter finds them; the field `swapped` tells which.",
+    damage: Damage = Field(
+        default=Damage(),
+        description="Plant known defects: how many answers to be swapped, echoed, cut.",
     )
-    seed: RunSeed = Field(0, description="Draws the sample and the swaps.")
-
-    @field_validator("swapped")
-    @classmethod
-    def _not_one(cls, value: int) -> int:
-        if value == 1:
-            raise ValueError("one record has nobody to swap with: 0, or 2 and more")
-        return value
+    seed: RunSeed = Field(0, description="Draws the sample and the damage.")
 
     @model_validator(mode="after")
     def _enough(self) -> DocstringsOptions:
-        if self.limit is not None and self.swapped > self.limit:
-            raise ValueError(f"cannot swap {self.swapped} of {self.limit} records")
+        if self.limit is not None and self.damage.total > self.limit:
+            raise ValueError(f"cannot damage {self.damage.total} of {self.limit} records")
         return self
 
 
@@ -62,7 +54,7 @@ class _Pair:
     answer: str
     module: str
     line: int
-    swapped: bool = False
+    damage: str | None = None
 
 
 class Docstrings:
@@ -84,7 +76,7 @@ class Docstrings:
                 "answer": pair.answer,
                 "module": pair.module,
                 "lineno": pair.line,
-                "swapped": pair.swapped,
+                "damage": pair.damage,
             }
             origin = Origin(pair.module, ordinals[pair.module], pair.line)
             ordinals[pair.module] += 1
@@ -97,15 +89,14 @@ class Docstrings:
         pairs = list(_candidates(config))
         if config.limit is not None and config.limit < len(pairs):
             pairs = [pairs[n] for n in sorted(self._drawn(pairs, "sample")[: config.limit])]
-        if not pairs or config.swapped > len(pairs):
+        if not pairs or config.damage.total > len(pairs):
             raise SourceError(
                 f"docstrings: {config.package} has {len(pairs)} functions of these sizes, too few"
             )
-        # Each takes the next one's answer, in a ring: nobody keeps its own.
-        ring = self._drawn(pairs, "swap")[: config.swapped]
-        answers = [pairs[n].answer for n in ring]
-        for n, answer in zip(ring, answers[1:] + answers[:1], strict=True):
-            pairs[n] = replace(pairs[n], answer=answer, swapped=True)
+        order = self._drawn(pairs, "damage")
+        queries, answers = [p.query for p in pairs], [p.answer for p in pairs]
+        for n, (what, answer) in damaged(config.damage, order, queries, answers).items():
+            pairs[n] = replace(pairs[n], answer=answer, damage=what)
         return pairs
 
     def _drawn(self, pairs: list[_Pair], purpose: str) -> list[int]:

@@ -21,8 +21,9 @@ class LlamaCppOptions(Options):
     """A causal language model in a GGUF file, run by llama.cpp, one sequence at a time."""
 
     model: ModelLocation = Field(
-        description="A GGUF file, a folder that holds one, `hf:org/name/file.gguf`, or "
-        "`pypi:gemma3-270m`. Folders of safetensors are for `transformers`."
+        description="A GGUF file, a folder that holds one, `hf:org/name/file.gguf`, "
+        "`pypi:gemma3-270m`, `builtin:strong` or `builtin:weak`. Other "
+        "folders of safetensors are for `transformers`."
     )
     revision: str | None = Field(
         None, description="Commit, tag or branch of a hub model. Name a commit to repeat a run."

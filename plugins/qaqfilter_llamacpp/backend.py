@@ -36,7 +36,7 @@ class LlamaCppBackend:
     """Sequences are computed one by one whatever this is; it paces progress and saving."""
 
     def __init__(self, config: LlamaCppOptions, resources: Resources) -> None:
-        files = resources.model_files(config.model, config.revision)
+        files = resources.model_files(config.model, config.revision).as_gguf()
         if files.format != "gguf":
             raise ModelError(
                 f"{config.model}: llamacpp reads GGUF files and this is {files.format}; "

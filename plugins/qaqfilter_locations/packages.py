@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qaqfilter import ModelError, ModelFiles
-from qaqfilter_locations.cache import user_cache
+from qaqfilter.cache import user_cache
 from qaqfilter_locations.paths import digest_file
 
 

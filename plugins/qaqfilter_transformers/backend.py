@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from qaqfilter import BackendError, ModelError, Resources, TokenSequence
+from qaqfilter.batching import check_sequences
 from qaqfilter_transformers import TransformersOptions, head, loading
 from qaqfilter_transformers.encoding import Encoder
 
@@ -82,24 +83,13 @@ class TransformersBackend:
         BackendError, before anything runs, for a sequence that is too long or malformed, and
         where a single sequence does not fit in memory.
         """
-        for number, sequence in enumerate(sequences):
-            self._check(number, sequence)
+        check_sequences(sequences, max_length=self.max_length, vocabulary=self._vocabulary)
         return self._halving(list(sequences)) if sequences else []
 
     def close(self) -> None:
         """Free the weights now; a later `logprobs` would load them again."""
         self._head = None
         _free_memory()
-
-    def _check(self, number: int, sequence: TokenSequence) -> None:
-        length, ids = len(sequence.ids), sequence.ids
-        where = f"sequence {number} of the batch"
-        if length > self.max_length:
-            raise BackendError(f"{where} has {length} tokens; at most {self.max_length} fit")
-        if any(not 1 <= start <= end <= length for start, end in sequence.spans):
-            raise BackendError(f"{where} of {length} tokens has spans {sequence.spans}")
-        if ids and not 0 <= min(ids) <= max(ids) < self._vocabulary:
-            raise BackendError(f"{where} has an id outside 0..{self._vocabulary - 1}")
 
     def _halving(self, batch: list[TokenSequence]) -> list[Spans]:
         cells = len(batch) * max(len(sequence.ids) for sequence in batch)

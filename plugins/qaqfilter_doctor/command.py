@@ -1,0 +1,80 @@
+"""The command line of the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from qaqfilter.errors import QaqfilterError
+from qaqfilter.manager import load_plugins
+from qaqfilter.types import LIKELIHOODS
+from qaqfilter_doctor.installed import backends, plugins, versions
+from qaqfilter_doctor.selftest import Outcome, run_selftest
+
+SHORT = ("Q", "A|Q", "A", "Q|A")
+"""`LIKELIHOODS` as formulas."""
+
+
+@click.command()
+@click.option(
+    "--selftest",
+    is_flag=True,
+    help="Score fixed records with every installed backend and compare with stored numbers.",
+)
+def doctor(selftest: bool) -> None:
+    """Say what is installed here, and whether its numbers can be trusted."""
+    manager = load_plugins()
+    console = Console(highlight=False)
+    console.print(_table(("package", "version"), versions()))
+    console.print(_table(("backend", "devices"), backends(manager)))
+    console.print(_table(("from", "plugin", "offers"), plugins(manager)))
+    broken = len(manager.broken)
+    failed: list[Outcome] = []
+    if selftest:
+        outcomes = list(run_selftest(manager))
+        console.print(outcome_table(outcomes))
+        failed = [outcome for outcome in outcomes if not outcome.passed]
+        for outcome in failed:
+            console.print(
+                f"{outcome.backend} on {outcome.device} with {outcome.model}: "
+                f"{outcome.error or 'its numbers differ from the stored ones'}",
+                markup=False,
+            )
+        if not failed:
+            console.print(f"{len(outcomes)} checks passed: these numbers can be trusted.")
+    if broken or failed:
+        raise QaqfilterError(f"{broken} plugins are broken, {len(failed)} self-tests failed")
+
+
+def outcome_table(outcomes: list[Outcome]) -> Table:
+    """A row a backend, device and model; a column a likelihood."""
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 1),
+        title="largest difference from the stored float64 numbers, in nats a token",
+    )
+    for heading in ("backend", "model", *SHORT, "limit", ""):
+        table.add_column(heading, no_wrap=True)
+    for outcome in outcomes:
+        found = (outcome.differences.get(name, float("nan")) for name in LIKELIHOODS)
+        table.add_row(
+            f"{outcome.backend} on {outcome.device}",
+            outcome.model,
+            *(f"{difference:.0e}" for difference in found),
+            f"{outcome.tolerance:.0e}",
+            "pass" if outcome.passed else "FAIL",
+        )
+    return table
+
+
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table

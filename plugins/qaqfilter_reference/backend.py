@@ -1,0 +1,175 @@
+"""The backend: a folder's configuration, tokenizer and weights around the pass of `llama.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from qaqfilter import ChatTemplate, ModelError, Resources, TokenSequence
+from qaqfilter.batching import check_sequences
+from qaqfilter.types import Floats
+from qaqfilter_reference import ReferenceOptions
+from qaqfilter_reference.llama import Llama, Shape
+
+
+class ReferenceBackend:
+    """Implements `qaqfilter.Backend`, one sequence at a time: neighbours change not a bit.
+
+    Raises ModelError for files that are not what `llama.py` describes.
+    """
+
+    batch_tokens = 4096
+    """Sequences are computed one by one whatever this is; it paces progress and saving."""
+
+    def __init__(self, config: ReferenceOptions, resources: Resources) -> None:
+        files = resources.model_files(config.model, config.revision)
+        if files.format != "safetensors":
+            raise ModelError(
+                f"{config.model}: reference reads folders of safetensors and this is "
+                f"{files.format}; write `use: llamacpp`"
+            )
+        self._name, self._precision = config.model, config.precision
+        self._folder = files.path if files.path.is_dir() else files.path.parent
+        settings = self._json("config.json")
+        self._shape = shape_of(settings, self._name)
+        self._tokenizer, self._data = self._tokenizers()
+        self.start_token = self._start_token(settings)
+        self.adds_start = self._tokenizer.encode("a").ids[:1] == [self.start_token]
+        self.max_length = self._shape.context
+        self.chat_template = self._chat_template()
+        self._model: Llama | None = None
+        self.facts: Mapping[str, object] = {
+            "backend": "reference",
+            "model": files.digest,
+            "precision": config.precision,
+            "start_token": self.start_token,
+        }
+
+    def encode(self, text: str, *, markup: bool) -> list[int]:
+        """Token ids of one segment: no BOS, no dummy space; special tokens only in markup."""
+        tokenizer = self._tokenizer if markup else self._data
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def logprobs(self, sequences: Sequence[TokenSequence]) -> list[tuple[Floats, ...]]:
+        """Log-probabilities (nats, float64, at most 0) of each span, given all tokens before.
+
+        Raises BackendError, before anything runs, for a sequence that is too long or malformed.
+        """
+        check_sequences(sequences, max_length=self.max_length, vocabulary=self._shape.vocabulary)
+        return [self._score(sequence) for sequence in sequences]
+
+    def close(self) -> None:
+        """Free the weights now; a later `logprobs` would load them again."""
+        self._model = None
+
+    def _score(self, sequence: TokenSequence) -> tuple[Floats, ...]:
+        ids = np.array(sequence.ids, dtype=np.int64)
+        scored = np.zeros(len(ids), dtype=np.bool_)
+        for start, end in sequence.spans:
+            scored[start:end] = True
+        found = np.full(len(ids), np.nan)
+        found[scored] = self._loaded().logprobs(ids, np.flatnonzero(scored))
+        return tuple(found[start:end].copy() for start, end in sequence.spans)
+
+    def _loaded(self) -> Llama:
+        if self._model is None:
+            weights: dict[str, Any] = {}
+            try:
+                for file in sorted(self._folder.glob("*.safetensors")):
+                    for name, tensor in load_file(file).items():
+                        weights[name] = tensor.astype(self._precision)
+                self._model = Llama(self._shape, weights)
+                self._model.logprobs(np.zeros(2, dtype=np.int64), np.ones(1, dtype=np.int64))
+            except (OSError, ValueError, TypeError, LookupError) as error:
+                self._model = None
+                raise ModelError(
+                    f"{self._name}: its weights do not make a Llama model ({error!r})"
+                ) from error
+        return self._model
+
+    def _tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        """For markup and for data, which never becomes a special token."""
+        description = self._json("tokenizer.json")
+        before = description.get("pre_tokenizer") or {}
+        plain = (
+            before.get("type") == "ByteLevel"
+            and not before.get("add_prefix_space")
+            and description.get("normalizer") is None
+            and all(token["special"] for token in description.get("added_tokens") or ())
+        )
+        if not plain:
+            raise ModelError(
+                f"{self._name}: reference takes byte-level tokenizers only; write `use: "
+                "transformers`, which knows the others"
+            )
+        text = json.dumps({**description, "truncation": None, "padding": None})
+        markup, data = Tokenizer.from_str(text), Tokenizer.from_str(text)
+        data.encode_special_tokens = True
+        return markup, data
+
+    def _start_token(self, settings: Mapping[str, Any]) -> int:
+        for name in ("bos_token_id", "eos_token_id"):
+            if isinstance(settings.get(name), int):
+                return int(settings[name])
+        raise ModelError(f"{self._name}: config.json names neither a BOS nor an EOS token")
+
+    def _chat_template(self) -> ChatTemplate | None:
+        file = self._folder / "chat_template.jinja"
+        named = self._json("tokenizer_config.json", {})
+        source = file.read_text(encoding="utf-8") if file.is_file() else named.get("chat_template")
+        if not isinstance(source, str):
+            return None
+        bos, eos = (_text(named.get(name)) for name in ("bos_token", "eos_token"))
+        return ChatTemplate(source, bos, eos, f"the tokenizer of {self._name}")
+
+    def _json(self, file: str, default: Any = None) -> Any:
+        path: Path = self._folder / file
+        if default is not None and not path.is_file():
+            return default
+        try:
+            return json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{self._name}: {file} cannot be read: {error}") from error
+
+
+def shape_of(settings: Mapping[str, Any], name: str) -> Shape:
+    """The sizes in config.json. Raises ModelError for what `llama.py` does not compute."""
+    rotary = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
+    expected = {
+        "model_type": (settings.get("model_type"), "llama"),
+        "hidden_act": (settings.get("hidden_act", "silu"), "silu"),
+        "attention_bias": (bool(settings.get("attention_bias")), False),
+        "mlp_bias": (bool(settings.get("mlp_bias")), False),
+        "rope_type": (rotary.get("rope_type", rotary.get("type", "default")), "default"),
+    }
+    for key, (found, wanted) in expected.items():
+        if found != wanted:
+            raise ModelError(
+                f"{name}: {key} is {found!r}, and reference computes only {wanted!r}; write "
+                "`use: transformers`"
+            )
+    try:
+        heads, hidden = int(settings["num_attention_heads"]), int(settings["hidden_size"])
+        return Shape(
+            layers=int(settings["num_hidden_layers"]),
+            heads=heads,
+            key_heads=int(settings.get("num_key_value_heads") or heads),
+            head_width=int(settings.get("head_dim") or hidden // heads),
+            context=int(settings["max_position_embeddings"]),
+            vocabulary=int(settings["vocab_size"]),
+            epsilon=float(settings["rms_norm_eps"]),
+            theta=float(rotary.get("rope_theta", settings.get("rope_theta", 10000.0))),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{name}: config.json lacks or garbles {error}") from error
+
+
+def _text(token: Any) -> str:
+    """A token of tokenizer_config.json: its text, or an object that holds it."""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")

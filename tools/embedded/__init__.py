@@ -1,0 +1,1 @@
+"""What `train_embedded_models.py` is made of: corpus, sequences, model, training, measuring."""
