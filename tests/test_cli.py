@@ -167,3 +167,17 @@ def test_a_plugin_may_not_take_over_a_verb(monkeypatch, capsys):
     monkeypatch.setattr(cli, "load_plugins", Clash)
     assert cli.run_cli(["--help"]) == 2
     assert "a plugin offers the command 'run', which is qaqfilter's own" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_listed_with_the_whole_pip_command(tmp_path):
+    """Brackets are part of the command, not of the terminal's colours."""
+    plugin = tmp_path / "needy.py"
+    plugin.write_text(
+        "from qaqfilter import Component, Needs, Options, hookimpl\n"
+        "@hookimpl\n"
+        "def qaqfilter_backends():\n"
+        "    needs = Needs('needy[all]', ('qaqfilter_absent_module',))\n"
+        "    yield Component('needy', Options, None, 'needs something', needs)\n"
+    )
+    done = qaqfilter("plugins", "--plugin", plugin, env={"COLUMNS": "200", "PATH": ""})
+    assert "pip install 'needy[all]'" in done.stdout

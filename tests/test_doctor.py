@@ -46,6 +46,15 @@ def test_a_broken_plugin_is_named_and_fails(tmp_path):
     assert "1 plugins are broken" in done.stderr
 
 
+def test_what_is_missing_is_said_with_the_whole_pip_command(capsys, monkeypatch):
+    from qaqfilter import manager
+    from qaqfilter_doctor.command import doctor as command
+
+    monkeypatch.setattr(manager, "is_installed", lambda module: module != "torch")
+    command.main([], standalone_mode=False)
+    assert "pip install 'qaqfilter[transformers]'" in capsys.readouterr().out
+
+
 def test_the_records_are_what_the_numbers_were_made_of():
     window = selftest_window()
     assert len(window.records) == COUNT == 200

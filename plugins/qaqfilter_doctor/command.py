@@ -27,7 +27,7 @@ SHORT = ("Q", "A|Q", "A", "Q|A")
 def doctor(selftest: bool) -> None:
     """Say what is installed here, and whether its numbers can be trusted."""
     manager = load_plugins()
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(_table(("package", "version"), versions()))
     console.print(_table(("backend", "devices"), backends(manager)))
     console.print(_table(("from", "plugin", "offers"), plugins(manager)))
@@ -40,8 +40,7 @@ def doctor(selftest: bool) -> None:
         for outcome in failed:
             console.print(
                 f"{outcome.backend} on {outcome.device} with {outcome.model}: "
-                f"{outcome.error or 'its numbers differ from the stored ones'}",
-                markup=False,
+                f"{outcome.error or 'its numbers differ from the stored ones'}"
             )
         if not failed:
             console.print(f"{len(outcomes)} checks passed: these numbers can be trusted.")

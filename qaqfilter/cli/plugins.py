@@ -27,7 +27,7 @@ def command(plugins: tuple[Path, ...]) -> None:
             table.add_row(
                 kind, name, offer.component.summary, offer.distribution, _ready(manager, kind, name)
             )
-    Console().print(table)
+    Console(markup=False).print(table)
     for broken in manager.broken:
         click.echo(f"broken: {broken.plugin} ({broken.distribution}): {broken.cause}")
     for blocked in manager.blocked:

@@ -10,7 +10,7 @@ from qaqfilter.reports import RunReport
 
 def print_summary(report: RunReport) -> None:
     """Print what was read, kept and thrown out, what it cost, and where the files are."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(_records(report))
     if report.models:
         console.print(_costs(report))
@@ -19,7 +19,7 @@ def print_summary(report: RunReport) -> None:
         f"+ quarantined {report.quarantined}, in {report.seconds:.1f} s"
     )
     for path in report.files.values():
-        console.print(f"  {path}", soft_wrap=True, markup=False)
+        console.print(f"  {path}", soft_wrap=True)
 
 
 def _records(report: RunReport) -> Table:
