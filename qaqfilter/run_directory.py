@@ -21,6 +21,8 @@ from qaqfilter.types import BadRecord
 
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.jsonl"
+OUTPUTS = ("kept.*", "rejected.*", "scores.parquet")
+"""What a run would overwrite; the quarantine may be that of a run with too many bad records."""
 PACKAGES = ("qaqfilter", "numpy", "torch", "transformers", "llama-cpp-python")
 
 
@@ -38,17 +40,22 @@ class RunDirectory:
         self._quarantine: BinaryIO | None = None
 
     def __enter__(self) -> RunDirectory:
-        if (self.folder / MANIFEST).exists() and not self._replace:
-            raise RunDirectoryError(
-                f"{self.folder} holds a finished run: run again with --replace, or name another "
-                "folder with --set output.path=..."
-            )
+        if not self._replace:
+            self._refuse_to_overwrite()
         try:
             self.partial.mkdir(parents=True)
             self._quarantine = (self.partial / QUARANTINE).open("wb")
         except OSError as error:
             raise RunDirectoryError(f"cannot write to {self.folder}: {error}") from error
         return self
+
+    def _refuse_to_overwrite(self) -> None:
+        mend = "run again with --replace, or name another folder with --set output.path=..."
+        if (self.folder / MANIFEST).exists():
+            raise RunDirectoryError(f"{self.folder} holds a finished run: {mend}")
+        foreign = sorted(path for name in OUTPUTS for path in self.folder.glob(name))
+        if foreign:
+            raise RunDirectoryError(f"{foreign[0]} is there, and no finished run left it: {mend}")
 
     def __exit__(
         self,

@@ -217,6 +217,16 @@ def test_a_finished_run_is_not_overwritten_unasked(tmp_path, write_recipe):
     assert qaqfilter.run(recipe, overrides=["output.rejects=false"], replace=True).rejected == 4
 
 
+def test_a_file_of_the_user_is_not_overwritten_unasked(tmp_path, write_recipe):
+    mine = tmp_path / "out" / "kept.jsonl"
+    mine.parent.mkdir()
+    mine.write_text("mine\n")
+    with pytest.raises(RunDirectoryError, match=r"kept\.jsonl is there, and no finished run left"):
+        qaqfilter.run(write_recipe(RMI))
+    assert mine.read_text() == "mine\n"
+    assert qaqfilter.run(write_recipe(RMI), replace=True).kept == 4
+
+
 def test_a_failed_run_leaves_what_was_there(tmp_path, write_recipe):
     recipe = write_recipe(RMI)
     qaqfilter.run(recipe)

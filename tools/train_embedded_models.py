@@ -18,6 +18,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -115,6 +116,7 @@ def train(
     tokenizer: Tokenizer,
     data: tuple[list[Tokenised], list[Ids]],
     held_out: list[tuple[str, str]],
+    scale: float,
 ) -> Llama:
     """One model, its phases run by every process alike."""
     families, words = word_families(tokenizer)
@@ -146,7 +148,8 @@ def train(
 
     trainer = Trainer(model, work / name, watch)
     streams = (skipping(first, f"{SEED}:first"), skipping(second, f"{SEED}:second"))
-    trainer.run(list(zip(PHASES[name], streams, strict=True)))
+    phases = [replace(phase, minutes=phase.minutes * scale) for phase in PHASES[name]]
+    trainer.run(list(zip(phases, streams, strict=True)))
     return model
 
 
@@ -158,7 +161,7 @@ def repetition(draw: random.Random, words: Words, newline: int, shape: Shape) ->
             yield shuffled_words(draw, words, newline)
 
 
-def work_on(rank: int, workers: int, work: Path, only: str | None) -> None:
+def work_on(rank: int, workers: int, work: Path, only: str | None, scale: float) -> None:
     """What each of the processes does."""
     torch.set_num_threads(1)
     dist.init_process_group(
@@ -172,7 +175,15 @@ def work_on(rank: int, workers: int, work: Path, only: str | None) -> None:
     )
     for name, shape in (("strong", STRONG), ("weak", WEAK)):
         if only in (None, name):
-            model = train(name, shape, work=work, tokenizer=tokenizer, data=data, held_out=held_out)
+            model = train(
+                name,
+                shape,
+                work=work,
+                tokenizer=tokenizer,
+                data=data,
+                held_out=held_out,
+                scale=scale,
+            )
             if rank == 0:
                 export.write_folder(model, tokenizer, work / "models" / name)
                 found = measuring.perplexities(model, tokenizer, held_out)
@@ -219,13 +230,16 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--only", choices=sorted(PHASES), help="train one of the two")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of the minutes, for a rehearsal"
+    )
     parser.add_argument("--ship", type=Path, help="then measure, and copy models and card there")
     options = parser.parse_args()
     work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
     describe(work)
     (work / "meeting").unlink(missing_ok=True)
-    arguments = (options.workers, work, options.only)
+    arguments = (options.workers, work, options.only, options.scale)
     spawn(work_on, args=arguments, nprocs=options.workers)  # type: ignore[no-untyped-call]
     if options.ship is not None:
         ship(work, options.ship)
