@@ -107,7 +107,8 @@ def write(work: Path, path: Path, measured: dict[str, Any]) -> None:
         held_out_pairs=measured["held_out_pairs"],
         pairs=sum(data["pairs"].values()),
         tokens=sum(data["tokens"].values()) + sum(data["code_tokens"].values()),
-        copied=[line["copying"] for line in logs["strong"] if "copying" in line][-1],
+        # A rehearsal may be too short to have watched it even once.
+        copied=[float("nan"), *(x["copying"] for x in logs["strong"] if "copying" in x)][-1],
         chance=np.log(STRONG.vocabulary),
         overlap=100 * measured["overlap"],
         kept_rmi=kept["rmi"],
