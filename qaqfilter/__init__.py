@@ -18,7 +18,7 @@ from qaqfilter.errors import (
 )
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.model_files import Locator, ModelFiles
-from qaqfilter.options import ModelLocation, ModelName, Options, RecipePath, RunSeed
+from qaqfilter.options import ModelLocation, ModelName, Options, RecipeGlob, RecipePath, RunSeed
 from qaqfilter.protocols import (
     Backend,
     Component,
@@ -85,6 +85,7 @@ __all__ = [
     "PromptFormat",
     "QaqfilterError",
     "RecipeError",
+    "RecipeGlob",
     "RecipePath",
     "Record",
     "Rejection",

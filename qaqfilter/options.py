@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,11 @@ def _against_recipe(value: str, info: ValidationInfo) -> str:
     return str(recipe_folder(info) / Path(value).expanduser())
 
 
+def _pattern_against_recipe(value: str, info: ValidationInfo) -> str:
+    """Brackets and stars in the folder's own name are no pattern; those in the value are."""
+    return str(Path(glob.escape(str(recipe_folder(info)))) / Path(value).expanduser())
+
+
 def _location(value: str, info: ValidationInfo) -> str:
     """A path beside the recipe wins over a hub id; a scheme is left to its plugin."""
     scheme, colon, _ = value.partition(":")
@@ -48,7 +54,10 @@ def _location(value: str, info: ValidationInfo) -> str:
 
 
 RecipePath = Annotated[str, AfterValidator(_against_recipe)]
-"""A path, absolute or relative to the recipe (glob characters are kept)."""
+"""A path, absolute or relative to the recipe."""
+
+RecipeGlob = Annotated[str, AfterValidator(_pattern_against_recipe)]
+"""A path or glob pattern, absolute or relative to the recipe."""
 
 ModelLocation = Annotated[str, AfterValidator(_location), LOCATION]
 """A folder, a file, a hub id, or ``scheme:rest``; comes out as ``scheme:rest``."""

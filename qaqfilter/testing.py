@@ -134,6 +134,11 @@ class BackendContract:
         assert once == again
         assert backend.start_token not in once
 
-    def test_facts_make_a_fingerprint(self, backend: Backend) -> None:
-        """Facts are plain data, and the same each time they are read."""
-        assert fingerprint(backend.facts) == fingerprint(backend.facts)
+    def test_facts_make_a_fingerprint(
+        self, backend: Backend, sequences: list[TokenSequence]
+    ) -> None:
+        """Facts are plain data, there are some, and scoring does not change them."""
+        assert backend.facts
+        before = fingerprint(backend.facts)
+        backend.logprobs(sequences[:1])
+        assert fingerprint(backend.facts) == before

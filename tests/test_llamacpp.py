@@ -96,11 +96,10 @@ def test_a_folder_of_safetensors_is_for_another_backend(tmp_path):
         create(tmp_path, "safetensors")
 
 
-def test_a_build_without_a_gpu_says_so(tmp_path):
+def test_a_build_without_a_gpu_says_so(tmp_path, monkeypatch):
     import llama_cpp
 
-    if llama_cpp.llama_supports_gpu_offload():
-        pytest.skip("this build has GPU support")
+    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: False)
     with pytest.raises(ModelError, match="n_gpu_layers: 0"):
         create(tmp_path / "x.gguf", n_gpu_layers=-1)
 

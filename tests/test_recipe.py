@@ -215,6 +215,18 @@ def test_the_seed_of_the_run_reaches_steps_that_name_none(load):
     assert load(GOOD.replace("output", own, 1)).steps[3].block.options.seed == 1
 
 
+def test_a_folder_with_brackets_in_its_name_is_no_pattern(tmp_path, manager):
+    folder = tmp_path / "run [1] *"
+    (folder / "data").mkdir(parents=True)
+    row = '{"query": "q", "answer": "a"}\n'
+    for name in ("a.jsonl", "b.jsonl"):
+        (folder / "data" / name).write_text(row)
+    (folder / "recipe.yaml").write_text(GOOD)
+    source = load_recipe(folder / "recipe.yaml", manager).source
+    records = list(source.component.create(source.options).read())
+    assert [record.origin.part for record in records] == ["a.jsonl", "b.jsonl"]
+
+
 def test_a_missing_file_is_said(tmp_path, manager):
     with pytest.raises(RecipeError, match=r"absent\.yaml: no such file"):
         load_recipe(tmp_path / "absent.yaml", manager)

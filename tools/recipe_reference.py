@@ -21,7 +21,14 @@ from pydantic.fields import FieldInfo
 
 from qaqfilter.keep import Keep, Strata
 from qaqfilter.manager import Offer, PluginManager, load_plugins
-from qaqfilter.options import MODEL_NAME, RUN_SEED, ModelLocation, RecipePath, fields_marked
+from qaqfilter.options import (
+    MODEL_NAME,
+    RUN_SEED,
+    ModelLocation,
+    RecipeGlob,
+    RecipePath,
+    fields_marked,
+)
 from qaqfilter.recipe_keys import (
     InputKeys,
     ModelKeys,
@@ -209,7 +216,11 @@ def typed(annotation: Any, metadata: Sequence[Any]) -> str:
 
     `None` is not told: an option that may be null is one that may be left out.
     """
-    for named, alias in (("path", RecipePath), ("model location", ModelLocation)):
+    for named, alias in (
+        ("path", RecipePath),
+        ("path", RecipeGlob),
+        ("model location", ModelLocation),
+    ):
         if get_args(alias)[1] in metadata:
             return named
     limits = [

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field, model_validator
 
-from qaqfilter import BadRecord, Options, Origin, RecipePath, Record, SourceError
+from qaqfilter import BadRecord, Options, Origin, RecipeGlob, Record, SourceError
 from qaqfilter.layouts import LAYOUTS, FieldMap, Layout, by_fields, detect
 from qaqfilter_jsonl.files import find, lines
 
@@ -22,7 +22,7 @@ _LOOK_AT = 100  # objects that may be bad before `layout: auto` gives up
 class JsonlSourceOptions(Options):
     """Files of JSON lines: .jsonl, .jsonl.gz or .jsonl.zst, by the name's end."""
 
-    path: RecipePath | Annotated[list[RecipePath], Field(min_length=1)] = Field(
+    path: RecipeGlob | Annotated[list[RecipeGlob], Field(min_length=1)] = Field(
         description="One or more files, relative to the recipe; `*`, `?`, `[ab]` and `**` match "
         "several, which are read in the order of their names."
     )
