@@ -77,7 +77,8 @@ class _Counting:
     """Counts what both forms show."""
 
     def __init__(self) -> None:
-        self.label, self.total = "", None
+        self.label = ""
+        self.total: int | None = None
         self.records = self.tokens = 0
         self.began = 0.0
 
@@ -85,8 +86,6 @@ class _Counting:
         self.label, self.total = label, records
         self.records = self.tokens = 0
         self.began = time.monotonic()
-
-    total: int | None
 
     @property
     def seconds(self) -> float:
