@@ -53,6 +53,7 @@ from qaqfilter.types import (
     Table,
     TokenSequence,
     Window,
+    Work,
 )
 
 __version__ = "0.1.0"
@@ -107,6 +108,7 @@ __all__ = [
     "UsageError",
     "Window",
     "WindowScores",
+    "Work",
     "equal_count_bins",
     "fractional_ranks",
     "hookimpl",

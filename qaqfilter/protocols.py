@@ -26,6 +26,7 @@ from qaqfilter.types import (
     Table,
     TokenSequence,
     Window,
+    Work,
 )
 
 T_co = TypeVar("T_co", covariant=True)
@@ -124,7 +125,10 @@ class Backend(Protocol):
     def chat_template(self) -> ChatTemplate | None: ...
 
     def encode(self, text: str, *, markup: bool) -> list[int]:
-        """Token ids of one segment: no BOS, no dummy space; special tokens only in markup."""
+        """Token ids of one segment: no BOS, no dummy space; special tokens only in markup.
+
+        May be called on another thread while `logprobs` runs.
+        """
         ...
 
     def logprobs(self, sequences: Sequence[TokenSequence]) -> Sequence[tuple[Floats, ...]]:
@@ -137,6 +141,25 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the model's memory now."""
+        ...
+
+
+@runtime_checkable
+class EncodesBatches(Protocol):
+    """A backend that encodes many texts faster than one by one."""
+
+    def encode_batch(self, texts: Sequence[str], *, markup: bool) -> list[list[int]]:
+        """What `encode` gives for each text. May run while `logprobs` does, on another thread."""
+        ...
+
+
+@runtime_checkable
+class CountsWork(Protocol):
+    """A backend that pads, or computes a common beginning once, and says how much."""
+
+    @property
+    def work(self) -> Work:
+        """What was done since the backend was created."""
         ...
 
 

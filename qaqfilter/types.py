@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,11 +95,25 @@ class TokenSequence:
     """What a backend sees: token ids, and the half-open spans of positions to score.
 
     A span starts at 1 or later: the first token of a sequence has nothing before it.
-    Spans may touch, nest and overlap.
+    Spans may touch, nest and overlap. The first `prefix` ids are the prompt format's own text,
+    with which other sequences begin too: a backend may compute them once for all.
     """
 
     ids: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
+    prefix: int = 0
+
+
+class Work(NamedTuple):
+    """What a backend has done, in tokens (positions of sequences).
+
+    `computed` went through the model; `reused` did not have to, since an earlier sequence began
+    in the same way; `padding` stands for nothing, and was computed to fill a batch.
+    """
+
+    computed: int = 0
+    reused: int = 0
+    padding: int = 0
 
 
 class Status(IntEnum):
