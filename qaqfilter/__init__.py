@@ -4,6 +4,7 @@ The public names, nothing else. Start reading at `qaqfilter.hookspecs`.
 """
 
 from qaqfilter.api import run, validate
+from qaqfilter.costs import Cost, Work
 from qaqfilter.errors import (
     BackendError,
     ModelError,
@@ -16,13 +17,13 @@ from qaqfilter.errors import (
     TooManyBadRecords,
     UsageError,
 )
+from qaqfilter.execution import Executor, Stage, WindowScores
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.model_files import Locator, ModelFiles
 from qaqfilter.options import ModelLocation, ModelName, Options, RecipeGlob, RecipePath, RunSeed
 from qaqfilter.protocols import (
     Backend,
     Component,
-    Executor,
     Need,
     Needs,
     PromptFormat,
@@ -30,8 +31,6 @@ from qaqfilter.protocols import (
     Selector,
     Sink,
     Source,
-    Stage,
-    WindowScores,
 )
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
 from qaqfilter.reports import Observer, RunReport
@@ -53,7 +52,6 @@ from qaqfilter.types import (
     Table,
     TokenSequence,
     Window,
-    Work,
 )
 
 __version__ = "0.1.0"
@@ -66,6 +64,7 @@ __all__ = [
     "Bools",
     "ChatTemplate",
     "Component",
+    "Cost",
     "Decisions",
     "Executor",
     "Floats",

@@ -4,28 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from qaqfilter.errors import BackendError
-from qaqfilter.types import TokenSequence
+from qaqfilter.types import Ints, TokenSequence
+
+OVERHEAD = 1 / 32
+"""What starting a batch costs, as a share of the budget: backends choose their budget so."""
+
+
+def plan_batches(sequences: Sequence[TokenSequence], budget: int) -> list[list[int]]:
+    """Split indices of `sequences` into batches of at most `budget` tokens, padding included.
+
+    A batch holds sequences with the same shared beginning (`TokenSequence.prefix`), which is not
+    counted, and the batches with one beginning follow each other. A single sequence over the
+    budget makes a batch of its own. Longest first, so that a batch that does not fit the memory
+    is met at once. A function of the arguments alone: the same window, the same batches.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, sequence in enumerate(sequences):
+        groups.setdefault(sequence.ids[: sequence.prefix], []).append(index)
+    batches = []
+    for shared, members in groups.items():
+        lengths = [len(sequences[index].ids) - len(shared) for index in members]
+        batches += [[members[i] for i in b] for b in token_budget_batches(lengths, budget)]
+    return batches
 
 
 def token_budget_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Split indices of `lengths` into batches whose padded size stays within `budget` tokens.
+    """Split indices of `lengths` into batches of at most `budget` tokens, at the least cost.
 
-    Longest first, so that a batch that does not fit the memory is met at once and padding is
-    least. A single sequence over the budget makes a batch of its own. A function of the
-    arguments alone: the same window always gives the same batches.
+    The cost of a batch is its padded size, that is its longest length times its sequences, and
+    OVERHEAD of the budget. Sorted by length, the cheapest cuts are found for every beginning of
+    the list in turn (dynamic programming).
     """
-    batches: list[list[int]] = []
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        longest = lengths[batch[0]] if batch else lengths[index]
-        if batch and longest * (len(batch) + 1) > budget:
-            batches.append(batch)
-            batch = []
-        batch.append(index)
-    if batch:
-        batches.append(batch)
-    return batches
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    overhead = budget * OVERHEAD
+    cost = np.full(len(order) + 1, np.inf)  # of the first so many, in the best way
+    cost[0] = 0.0
+    begins: Ints = np.zeros(len(order) + 1, dtype=np.int64)  # where their last batch begins
+    counts = np.arange(1, len(order) + 1)
+    for start, index in enumerate(order):
+        length = max(1, lengths[index])
+        most = min(max(1, budget // length), len(order) - start)
+        ends = slice(start + 1, start + most + 1)
+        found = cost[start] + overhead + length * counts[:most]
+        better = found < cost[ends]
+        cost[ends][better] = found[better]
+        begins[ends][better] = start
+    batches = []
+    end = len(order)
+    while end:
+        start = int(begins[end])
+        batches.append(order[start:end])
+        end = start
+    return batches[::-1]
 
 
 def check_sequences(

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from qaqfilter.costs import Cost
 from qaqfilter.deciding import decide_step, group_steps, is_filter, measure_step, score_step
 from qaqfilter.errors import QaqfilterError
+from qaqfilter.execution import Executor
 from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
-from qaqfilter.protocols import Executor, Measures
+from qaqfilter.protocols import Measures
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer, StepReport
 from qaqfilter.scoring import ScoringStage
 from qaqfilter.store import fingerprint
 from qaqfilter.stream import RecordStream
-from qaqfilter.types import Decisions, Floats, Ints, LikelihoodColumn, Record, Status, Table, Window
+from qaqfilter.types import Decisions, Floats, Ints, LikelihoodColumn, Record, Table, Window
 from qaqfilter.writing import Fates
 
 
@@ -144,27 +146,20 @@ class Chain:
         )
         size = self.stream.records
         for name in names:
-            self.likelihoods[f"{view}.{name}"] = LikelihoodColumn(
-                np.full(size, np.nan),
-                np.zeros(size, dtype=np.int64),
-                np.full(size, Status.NOT_SCORED, dtype=np.int8),
-            )
+            self.likelihoods[f"{view}.{name}"] = LikelihoodColumn.empty(size)
         executor: Executor = self.recipe.executor.component.create(self.recipe.executor.options)
         self.observer.started(f"scoring ({view})", len(self.alive))
-        started, tokens = time.monotonic(), 0
+        started, cost, batch_tokens = time.monotonic(), Cost(), 0
         facts: dict[str, object] = {}
         times_scored = np.zeros(size, dtype=np.int8)
         windows = self.stream.windows(self.alive, self.recipe.run.window)
         for answer in executor.score(stage, windows):
             for name, column in answer.columns.items():
-                target = self.likelihoods[f"{view}.{name}"]
-                target.logprob[answer.rows] = column.logprob
-                target.tokens[answer.rows] = column.tokens
-                target.status[answer.rows] = column.status
+                self.likelihoods[f"{view}.{name}"].put(answer.rows, column)
             if stage.too_long == "cut_answer":
                 self._column(f"{view}.cut")[answer.rows] = answer.cut
-            tokens += answer.tokens
-            facts = dict(answer.facts)
+            cost += answer.cost
+            batch_tokens, facts = answer.batch_tokens, dict(answer.facts)
             times_scored[answer.rows] += 1
         self.observer.finished()
         once = np.zeros(size, dtype=np.int8)
@@ -179,8 +174,9 @@ class Chain:
             ModelReport(
                 name=view,
                 records=len(self.alive),
-                tokens=tokens,
+                cost=cost,
                 seconds=time.monotonic() - started,
+                batch_tokens=batch_tokens,
                 fingerprint=fingerprint(facts),
                 facts=facts,
             )
@@ -223,9 +219,7 @@ class Chain:
         likelihoods = {}
         for model, name in step.needs:
             column = self.likelihoods[f"{step.view(model)}.{name}"]
-            likelihoods[f"{model}.{name}"] = LikelihoodColumn(
-                column.logprob[rows], column.tokens[rows], column.status[rows]
-            )
+            likelihoods[f"{model}.{name}"] = column.take(rows)
         columns = {name: values[rows] for name, values in self.columns.items()}
         own = f"{step.id}."
         bare = {k.removeprefix(own): v for k, v in columns.items() if k.startswith(own)}

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from qaqfilter.execution import Executor
 from qaqfilter.model_files import Locator
-from qaqfilter.protocols import Backend, Component, Executor, PromptFormat, Selector, Sink, Source
+from qaqfilter.protocols import Backend, Component, PromptFormat, Selector, Sink, Source
 from qaqfilter.reports import RunReport
 from qaqfilter.types import Decisions, Table
 

@@ -1,32 +1,28 @@
 """What a plugin's objects must be able to do. Implement the protocol; inherit nothing.
 
-Source ─▶ Executor(Stage: Backend + PromptFormat) ─▶ Selector ─▶ Sink
+Source ─▶ Backend + PromptFormat ─▶ Selector ─▶ Sink    (how a backend is run: execution.py)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
+from qaqfilter.costs import Work
 from qaqfilter.model_files import ModelFiles
 from qaqfilter.types import (
     BadRecord,
     ChatTemplate,
     Decisions,
     Floats,
-    Ints,
-    LikelihoodColumn,
     Record,
     Rejection,
     Request,
     Table,
     TokenSequence,
-    Window,
-    Work,
 )
 
 T_co = TypeVar("T_co", covariant=True)
@@ -215,35 +211,4 @@ class Decides(Protocol):
 
     def decide(self, table: Table) -> Decisions:
         """Called after `score`; the recipe's `keep` is then refused."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class WindowScores:
-    """What scoring one window gave: its rows, a column a likelihood, and the tokens it cost.
-
-    `cut` holds how many tokens were cut off the end of each record's answer; `facts` are those
-    of the backend that computed it.
-    """
-
-    rows: Ints
-    columns: Mapping[str, LikelihoodColumn]
-    cut: Ints
-    tokens: int
-    facts: Mapping[str, object]
-
-
-class Stage(Protocol):
-    """One model to be run over windows; `open` loads it, leaving the context frees it."""
-
-    model: str
-
-    def open(self) -> AbstractContextManager[Callable[[Window], WindowScores]]: ...
-
-
-class Executor(Protocol):
-    """Runs a stage over windows. The answer must not depend on how the work is spread."""
-
-    def score(self, stage: Stage, windows: Iterable[Window]) -> Iterator[WindowScores]:
-        """Yield one WindowScores a window, in any order."""
         ...

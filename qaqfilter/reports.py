@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from qaqfilter.costs import Cost
+
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
@@ -21,14 +23,28 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What a model cost: tokens through it, wall seconds, and the fingerprint of its facts."""
+    """What a model cost: tokens, wall seconds from loading to the last number, its settings.
+
+    `cost.seconds` is the part of `seconds` that was spent inside the backend.
+    """
 
     name: str
     records: int
-    tokens: int
+    cost: Cost
     seconds: float
+    batch_tokens: int
     fingerprint: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def speed(self) -> float:
+        """Tokens computed a second, loading included."""
+        return self.cost.computed / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def outside(self) -> float:
+        """The share of the time that was spent outside the backend."""
+        return 1 - self.cost.seconds / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

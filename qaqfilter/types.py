@@ -1,6 +1,6 @@
 """The values that flow through a run, in the order in which they flow.
 
-    Record ─▶ Segment ─▶ Request ─▶ TokenSequence ─▶ Likelihood ─▶ Table ─▶ Decisions
+    Record ─▶ Segment ─▶ Request ─▶ TokenSequence ─▶ LikelihoodColumn ─▶ Table ─▶ Decisions
 
 All are frozen; arrays inside them are treated as read-only.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,18 +104,6 @@ class TokenSequence:
     prefix: int = 0
 
 
-class Work(NamedTuple):
-    """What a backend has done, in tokens (positions of sequences).
-
-    `computed` went through the model; `reused` did not have to, since an earlier sequence began
-    in the same way; `padding` stands for nothing, and was computed to fill a batch.
-    """
-
-    computed: int = 0
-    reused: int = 0
-    padding: int = 0
-
-
 class Status(IntEnum):
     """Why a likelihood is undefined (0: it is defined)."""
 
@@ -130,20 +118,6 @@ class Status(IntEnum):
     def reason(self) -> str:
         """The word that rejects carry."""
         return self.name.lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Likelihood:
-    """Sum of token log-probabilities (nats, ≤ 0) and token count; NaN where undefined."""
-
-    logprob: float
-    tokens: int
-    status: Status = Status.OK
-
-    @classmethod
-    def undefined(cls, status: Status) -> Likelihood:
-        """A likelihood that does not exist, and why."""
-        return cls(float("nan"), 0, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +136,25 @@ class LikelihoodColumn:
     logprob: Floats
     tokens: Ints
     status: NDArray[np.int8]
+
+    @classmethod
+    def empty(cls, size: int) -> LikelihoodColumn:
+        """`size` likelihoods that have not been computed."""
+        return cls(
+            np.full(size, np.nan),
+            np.zeros(size, dtype=np.int64),
+            np.full(size, Status.NOT_SCORED, dtype=np.int8),
+        )
+
+    def take(self, rows: Ints | Bools) -> LikelihoodColumn:
+        """A copy of some rows."""
+        return LikelihoodColumn(self.logprob[rows], self.tokens[rows], self.status[rows])
+
+    def put(self, rows: Ints, values: LikelihoodColumn) -> None:
+        """Overwrite some rows."""
+        self.logprob[rows] = values.logprob
+        self.tokens[rows] = values.tokens
+        self.status[rows] = values.status
 
     @property
     def nll(self) -> Floats:

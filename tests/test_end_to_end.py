@@ -64,7 +64,7 @@ def test_both_backends_give_the_same_numbers_and_keep_the_same(folder, tmp_path,
         best = np.argsort(-np.array(table["rmi_hf.rmi"]))[: report.kept]
         assert sorted(kept) == sorted(table["id"][i] for i in best)
     assert [m.name for m in report.models] == ["hf", "gguf"]
-    assert report.models[0].tokens == report.models[1].tokens
+    assert report.models[0].cost.planned == report.models[1].cost.planned
     assert report.models[0].fingerprint != report.models[1].fingerprint
 
 

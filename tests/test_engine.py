@@ -90,7 +90,7 @@ def test_score_only_steps_share_the_pass_of_the_next(write_recipe, tmp_path):
     together = qaqfilter.run(write_recipe("  - {id: ifd, use: ifd}\n" + RMI), replace=True)
     assert len(apart.models) == 2
     assert len(together.models) == 1
-    assert together.models[0].tokens < sum(model.tokens for model in apart.models)
+    assert together.models[0].cost.planned < sum(m.cost.planned for m in apart.models)
     assert together.kept == apart.kept
 
 

@@ -93,7 +93,7 @@ def test_the_prompt_example_changes_the_numbers(tmp_path, plugin_file, recipe):
     recipe["output"]["path"] = "labelled"
     recipe["prompt"] = {"use": "labelled"}
     labelled = run(tmp_path, recipe, plugin_file("qaqfilter_prompts"))
-    assert labelled.models[0].tokens > plain.models[0].tokens
+    assert labelled.models[0].cost.planned > plain.models[0].cost.planned
 
 
 def test_the_executor_example_gives_the_same_answer(tmp_path, plugin_file, recipe):

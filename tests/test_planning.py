@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qaqfilter import BackendError, Origin, Record, Request, Segment, TokenSequence, Window
-from qaqfilter.batching import token_budget_batches
-from qaqfilter.planning import Encoded, Encoder, check_results, plan
+from qaqfilter import (
+    BackendError,
+    Origin,
+    Record,
+    Request,
+    Segment,
+    SourceError,
+    TokenSequence,
+    Window,
+)
+from qaqfilter.batching import OVERHEAD, plan_batches, token_budget_batches
+from qaqfilter.encoding import MIN_PREFIX, Encoded, Encoder
+from qaqfilter.planning import check_results, plan
 from qaqfilter.scoring import Scorer
 from qaqfilter.types import LIKELIHOODS, Status
 
@@ -73,6 +86,13 @@ def window(*records: Record) -> Window:
     return Window(0, np.arange(len(records)), records)
 
 
+def scored(backend, likelihoods, *records: Record, **options):
+    """One window's scores, with the plain prompt."""
+    scorer = Scorer("m", backend, Plain(), likelihoods, **options)
+    (scores,) = scorer([window(*records)])
+    return scores
+
+
 def by_hand(context: str, target: str) -> float:
     """The sum over the target, from the definition and without the planner."""
     ids = [START, *context.encode(), *target.encode()]
@@ -82,10 +102,11 @@ def by_hand(context: str, target: str) -> float:
 
 def test_four_plain_likelihoods_cost_two_sequences():
     backend = PositionBackend()
-    scores = Scorer("m", backend, Plain(), LIKELIHOODS)(window(record("query", "the answer")))
+    scores = scored(backend, LIKELIHOODS, record("query", "the answer"))
     both = 1 + len("query") + 1 + len("the answer")
     assert [len(s.ids) for s in backend.seen] == [both, both]
-    assert sum(len(s.ids) for s in backend.seen) == scores.tokens == 2 * both
+    assert sum(len(s.ids) for s in backend.seen) == scores.cost.planned == 2 * both
+    assert scores.cost.asked == 2 * both + 1 + len("query") + 1 + len("the answer")
     sums = {name: column.logprob[0] for name, column in scores.columns.items()}
     assert sums["query"] == pytest.approx(by_hand("", "query"), rel=1e-12)
     assert sums["answer"] == pytest.approx(by_hand("", "the answer"), rel=1e-12)
@@ -98,7 +119,7 @@ def test_four_plain_likelihoods_cost_two_sequences():
 def test_equal_records_are_computed_once():
     backend = PositionBackend()
     records = [record("q", "an answer", i) for i in range(5)]
-    scores = Scorer("m", backend, Plain(), LIKELIHOODS)(window(*records))
+    scores = scored(backend, LIKELIHOODS, *records)
     assert len(backend.seen) == 2
     assert len(set(scores.columns["answer"].logprob)) == 1
 
@@ -106,7 +127,7 @@ def test_equal_records_are_computed_once():
 def test_batches_stay_under_the_budget():
     backend = PositionBackend()
     records = [record("q" * (1 + i % 7), "a" * (1 + i), i) for i in range(40)]
-    Scorer("m", backend, Plain(), LIKELIHOODS)(window(*records))
+    scored(backend, LIKELIHOODS, *records)
     assert max(backend.calls) <= backend.batch_tokens
     assert len(backend.calls) < len(backend.seen)
 
@@ -119,7 +140,7 @@ def test_what_cannot_be_scored_has_a_reason_and_costs_nothing():
         record("q" * 100, "a", 2),
         record("q", "a", 3),
     ]
-    columns = Scorer("m", backend, Plain(), LIKELIHOODS)(window(*records)).columns
+    columns = scored(backend, LIKELIHOODS, *records).columns
     status = {name: [Status(s).name for s in c.status] for name, c in columns.items()}
     assert status["query"] == ["EMPTY_QUERY", "OK", "TOO_LONG", "OK"]
     assert status["answer"] == ["OK", "EMPTY_ANSWER", "OK", "OK"]
@@ -134,8 +155,8 @@ def test_an_answer_is_cut_alike_in_all_likelihoods():
     """The query keeps its tokens, the answer loses the same ones, and it is said how many."""
     backend = PositionBackend()
     query, answer = "the query", "an answer " * 6
-    scores = Scorer("m", backend, Plain(), LIKELIHOODS, too_long="cut_answer")(
-        window(record(query, answer, 0), record("q", "a", 1))
+    scores = scored(
+        backend, LIKELIHOODS, record(query, answer, 0), record("q", "a", 1), too_long="cut_answer"
     )
     whole = 1 + len(query) + 1 + len(answer)
     excess = whole - backend.max_length
@@ -156,25 +177,25 @@ def test_an_answer_is_cut_alike_in_all_likelihoods():
 
 
 def test_a_cut_does_not_depend_on_what_is_asked():
-    one = Scorer("m", PositionBackend(), Plain(), ("answer",), too_long="cut_answer")
-    four = Scorer("m", PositionBackend(), Plain(), LIKELIHOODS, too_long="cut_answer")
-    records = window(record("the query", "an answer " * 6))
-    assert one(records).columns["answer"].logprob[0] == four(records).columns["answer"].logprob[0]
+    long = record("the query", "an answer " * 6)
+    one, four = (
+        scored(PositionBackend(), names, long, too_long="cut_answer").columns["answer"]
+        for names in (("answer",), LIKELIHOODS)
+    )
+    assert one.logprob[0] == four.logprob[0]
 
 
 def test_an_echo_loses_the_answer_s_tokens_and_not_the_query_s():
     text = "the very same text " * 2
-    scores = Scorer("m", PositionBackend(), Plain(), LIKELIHOODS, too_long="cut_answer")(
-        window(record(text, text))
-    )
+    scores = scored(PositionBackend(), LIKELIHOODS, record(text, text), too_long="cut_answer")
     assert scores.columns["query"].tokens[0] == len(text)
     assert scores.columns["query_given_answer"].tokens[0] == len(text)
     assert scores.columns["answer_given_query"].tokens[0] == len(text) - scores.cut[0]
 
 
 def test_a_query_is_never_cut():
-    columns = Scorer("m", PositionBackend(), Plain(), LIKELIHOODS, too_long="cut_answer")(
-        window(record("q" * 70, "answer"))
+    columns = scored(
+        PositionBackend(), LIKELIHOODS, record("q" * 70, "answer"), too_long="cut_answer"
     ).columns
     assert columns["query"].status[0] == Status.TOO_LONG
     assert columns["query_given_answer"].status[0] == Status.TOO_LONG
@@ -200,9 +221,8 @@ class Wrong(PositionBackend):
     ],
 )
 def test_a_backend_that_breaks_its_contract_is_found_out(change, message):
-    scorer = Scorer("m", Wrong(change), Plain(), LIKELIHOODS)
     with pytest.raises(BackendError, match=message):
-        scorer(window(record("query", "answer")))
+        scored(Wrong(change), LIKELIHOODS, record("query", "answer"))
 
 
 def test_a_nan_is_a_null_and_not_a_number():
@@ -211,9 +231,15 @@ def test_a_nan_is_a_null_and_not_a_number():
             arrays[0][-1] = np.nan
         return results
 
-    columns = Scorer("m", Wrong(poison), Plain(), ("query",))(window(record("q", "a"))).columns
+    columns = scored(Wrong(poison), ("query",), record("q", "a")).columns
     assert columns["query"].status[0] == Status.NOT_FINITE
     assert np.isnan(columns["query"].nll[0])
+
+
+def encode(backend, request_) -> Encoded:
+    encoder = Encoder(backend)
+    encoder.learn([request_])
+    return encoder(request_)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +253,7 @@ def test_a_nan_is_a_null_and_not_a_number():
     ],
 )
 def test_the_start_token_stands_where_it_must(request_, adds_start, expected):
-    encoded = Encoder(PositionBackend(adds_start))(request_)
+    encoded = encode(PositionBackend(adds_start), request_)
     assert list(encoded.ids) == expected
     assert encoded.start == len(expected) - 1
 
@@ -237,8 +263,105 @@ def test_there_is_no_second_start_token():
         def encode(self, text, *, markup):
             return [START, 1] if markup else list(text.encode())
 
-    encoded = Encoder(Chatty())(Request((Segment("<s>x", True),), Segment("b")))
+    encoded = encode(Chatty(), Request((Segment("<s>x", True),), Segment("b")))
     assert list(encoded.ids) == [START, 1, 98]
+
+
+class Batching(PositionBackend):
+    """Encodes in batches, and keeps what it was asked to encode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded: list[tuple[tuple[str, ...], bool]] = []
+
+    def encode_batch(self, texts, *, markup):
+        self.encoded.append((tuple(texts), markup))
+        return [list(text.encode()) for text in texts]
+
+
+def test_every_text_is_tokenised_once_and_in_batches():
+    backend = Batching()
+    records = [record("q", "one", 0), record("q", "two", 1), record("r", "q", 2)]
+    scorer = Scorer("m", backend, Plain(), LIKELIHOODS)
+    first, second = scorer([window(*records), window(record("r", "three"))])
+    assert backend.encoded[:2] == [(("q", "one", "two", "r"), False), (("\n",), True)]
+    asked = [text for texts, markup in backend.encoded if not markup for text in texts]
+    assert asked == ["q", "one", "two", "r", "three"]  # "r" is known from the window before
+    plain = scored(PositionBackend(), LIKELIHOODS, *records)
+    for name in LIKELIHOODS:
+        np.testing.assert_array_equal(first.columns[name].logprob, plain.columns[name].logprob)
+    assert second.columns["answer"].tokens[0] == len("three")
+
+
+def test_the_prefix_is_the_template_text_before_any_data():
+    backend = PositionBackend()
+    before, data, after = Segment("The text: ", True), Segment("data"), Segment(" so: ", True)
+    given = encode(backend, Request((before, data, after), Segment("t")))
+    assert given.ids[: given.prefix] == (START, *b"The text: ")
+    bare = encode(backend, Request((before,), Segment("t")))
+    assert bare.prefix == bare.start == len(bare.ids) - 1
+    short = encode(backend, Request((Segment("ab", True), data), Segment("t")))
+    assert short.prefix == 0 < MIN_PREFIX  # not worth a batch of its own
+
+
+def test_a_batch_holds_one_prefix_and_does_not_count_it():
+    def sequence(prefix, length):
+        return TokenSequence((*prefix, *range(100, 100 + length)), ((len(prefix), 99),), 10)
+
+    one, two = (1,) * 10, (2,) * 10
+    lengths = [(one, 8), (two, 6), (one, 7), (two, 6), (one, 8)]
+    batches = plan_batches([sequence(*x) for x in lengths], 16)
+    assert [sorted(batch) for batch in batches] == [[0, 4], [2], [1, 3]]
+
+
+def test_the_next_window_is_prepared_while_one_is_scored():
+    """The second window is read before the first one's scores are given out."""
+    backend = PositionBackend()
+    read = []
+    second_read = threading.Event()
+
+    def windows():
+        for number in range(3):
+            read.append(number)
+            if number == 1:
+                second_read.set()
+            yield window(record("q", f"answer {number}"))
+
+    logprobs = backend.logprobs
+
+    def waiting(sequences):
+        assert second_read.wait(timeout=30)
+        return logprobs(sequences)
+
+    backend.logprobs = waiting
+    scores = Scorer("m", backend, Plain(), LIKELIHOODS)(windows())
+    next(scores)
+    assert read[:2] == [0, 1]
+    assert len(list(scores)) == 2
+
+
+def test_an_error_while_reading_ahead_comes_out_in_its_place():
+    def windows():
+        yield window(record("q", "a"))
+        raise SourceError("the file is gone")
+
+    scores = Scorer("m", PositionBackend(), Plain(), LIKELIHOODS)(windows())
+    assert next(scores).columns["answer"].tokens[0] == 1
+    with pytest.raises(SourceError, match="the file is gone"):
+        next(scores)
+
+
+def test_progress_says_each_record_when_all_its_numbers_are_there():
+    said = []
+    backend = PositionBackend()
+    records = [record("q" * (1 + i), "a" * 20, i) for i in range(9)] + [record("", "", 9)]
+    scores = scored(
+        backend, LIKELIHOODS, *records, progress=lambda done, tokens: said.append((done, tokens))
+    )
+    assert said[0] == (1, 0)  # nothing to do for the last
+    assert sum(done for done, _ in said) == len(records)
+    assert sum(tokens for _, tokens in said) == scores.cost.planned
+    assert len(said) == 1 + len(backend.calls)
 
 
 ids = st.lists(st.integers(0, 2), min_size=2, max_size=7)
@@ -261,14 +384,14 @@ def test_every_request_is_answered_by_its_own_tokens(records):
     check_results(planned.sequences, results, "test")
     flat = [request for row in records for request in row]
     answers = planned.answers(results)
-    assert len(answers) == len(flat)
-    for request, answer in zip(flat, answers, strict=True):
+    assert len(answers.logprob) == len(flat)
+    for index, request in enumerate(flat):
         expected = sum(
             -PositionBackend.cost(request.ids[: p + 1])
             for p in range(request.start, len(request.ids))
         )
-        assert answer.logprob == pytest.approx(expected)
-        assert answer.tokens == len(request.ids) - request.start
+        assert answers.logprob[index] == pytest.approx(expected)
+        assert answers.tokens[index] == len(request.ids) - request.start
 
 
 @given(st.lists(st.lists(requests, max_size=4), max_size=5))
@@ -287,3 +410,19 @@ def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
     for batch in batches:
         padded = max(lengths[i] for i in batch) * len(batch)
         assert padded <= budget or len(batch) == 1
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(40, 120))
+def test_no_other_cuts_of_the_sorted_lengths_cost_less(lengths, budget):
+    def cost(batches):
+        return sum(max(b) * len(b) + budget * OVERHEAD for b in batches)
+
+    sizes = sorted(lengths, reverse=True)
+    best = np.inf
+    for cuts in itertools.product((False, True), repeat=len(sizes) - 1):
+        ends = [i + 1 for i, cut in enumerate(cuts) if cut]
+        found = [sizes[a:b] for a, b in itertools.pairwise([0, *ends, len(sizes)])]
+        if all(len(b) == 1 or max(b) * len(b) <= budget for b in found):
+            best = min(best, cost(found))
+    planned = [[lengths[i] for i in b] for b in token_budget_batches(lengths, budget)]
+    assert cost(planned) == pytest.approx(best)

@@ -28,7 +28,7 @@ def main() -> None:
         options = component.config.model_validate({"model": model, "precision": "float64"})
         backend = component.create(options, resources)
         prompt = plain.create(plain.config(), backend, resources)
-        scores = Scorer(model, backend, prompt, LIKELIHOODS)(selftest_window())
+        (scores,) = Scorer(model, backend, prompt, LIKELIHOODS)([selftest_window()])
         backend.close()
         numbers[model] = {
             name: {

@@ -113,7 +113,7 @@ def check(
         try:
             plain = manager.require("prompt", "plain")
             prompt = plain.create(plain.config(), backend, resources)
-            scores = Scorer(model, backend, prompt, LIKELIHOODS)(selftest_window())
+            (scores,) = Scorer(model, backend, prompt, LIKELIHOODS)([selftest_window()])
         finally:
             backend.close()
         differences = {name: _largest(scores, name, numbers[name]) for name in LIKELIHOODS}

@@ -19,9 +19,8 @@ class LocalExecutor:
 
     def score(self, stage: Stage, windows: Iterable[Window]) -> Iterator[WindowScores]:
         """Yield one WindowScores a window, in order."""
-        with stage.open() as scorer:
-            for window in windows:
-                yield scorer(window)
+        with stage.open() as score:
+            yield from score(windows)
 
 
 @hookimpl

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.table import Table
 
-from qaqfilter.reports import RunReport
+from qaqfilter.reports import ModelReport, RunReport
 
 
 def print_summary(report: RunReport) -> None:
@@ -43,11 +45,21 @@ def _records(report: RunReport) -> Table:
 def _costs(report: RunReport) -> Table:
     table = Table()
     table.add_column("model")
-    for heading in ("records", "tokens", "seconds", "tokens/s"):
-        table.add_column(heading, justify="right")
     for model in report.models:
-        speed = f"{model.tokens / model.seconds:.0f}" if model.seconds > 0 else ""
-        table.add_row(
-            model.name, str(model.records), str(model.tokens), f"{model.seconds:.1f}", speed
-        )
+        table.add_column(model.name, justify="right")
+    for name, show in _COSTS.items():
+        table.add_row(name, *map(show, report.models))
     return table
+
+
+_COSTS: dict[str, Callable[[ModelReport], str]] = {
+    "records": lambda model: f"{model.records}",
+    "tokens computed": lambda model: f"{model.cost.computed}",
+    "saved by merging": lambda model: f"{model.cost.merged}",
+    "saved by sharing beginnings": lambda model: f"{model.cost.reused}",
+    "padding": lambda model: f"{model.cost.waste:.1%}",
+    "seconds": lambda model: f"{model.seconds:.1f}",
+    "outside the backend": lambda model: f"{model.outside:.1%}",
+    "tokens/s": lambda model: f"{model.speed:.0f}",
+}
+"""What a model cost: tokens are positions of sequences; padding is a share of the work."""

@@ -1,0 +1,51 @@
+"""How a model is run over windows of records, here or elsewhere.
+
+Windows ─▶ Executor(Stage) ─▶ WindowScores
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from qaqfilter.costs import Cost
+from qaqfilter.types import Ints, LikelihoodColumn, Window
+
+
+@dataclass(frozen=True, slots=True)
+class WindowScores:
+    """What scoring one window gave: its rows, a column a likelihood, and what it cost.
+
+    `cut` holds how many tokens were cut off the end of each record's answer; `batch_tokens` and
+    `facts` are those of the backend that computed it.
+    """
+
+    rows: Ints
+    columns: Mapping[str, LikelihoodColumn]
+    cut: Ints
+    cost: Cost
+    batch_tokens: int
+    facts: Mapping[str, object]
+
+
+class Stage(Protocol):
+    """One model to be run over windows; `open` loads it, leaving the context frees it.
+
+    What `open` gives yields one WindowScores a window, in order, and reads ahead.
+    """
+
+    model: str
+
+    def open(
+        self,
+    ) -> AbstractContextManager[Callable[[Iterable[Window]], Iterator[WindowScores]]]: ...
+
+
+class Executor(Protocol):
+    """Runs a stage over windows. The answer must not depend on how the work is spread."""
+
+    def score(self, stage: Stage, windows: Iterable[Window]) -> Iterator[WindowScores]:
+        """Yield one WindowScores a window, in any order."""
+        ...

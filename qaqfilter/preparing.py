@@ -1,0 +1,103 @@
+"""A window of records -> what must be computed of it: requests, tokenised and planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qaqfilter.encoding import Encoded, Encoder
+from qaqfilter.planning import Plan, plan
+from qaqfilter.protocols import Backend, PromptFormat
+from qaqfilter.recipe_keys import TooLong
+from qaqfilter.types import LIKELIHOODS, Ints, Record, Request, Status, Window
+
+Requests = Mapping[str, Request]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A window and its plan.
+
+    `status` is [records, likelihoods]; those that are OK are the plan's requests, row by row.
+    `cut` holds how many tokens were cut off the end of each record's answer.
+    """
+
+    window: Window
+    plan: Plan
+    status: NDArray[np.int8]
+    cut: Ints
+
+
+class Preparer:
+    """Prepares windows for one backend, one prompt and the likelihoods that are wanted."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        prompt: PromptFormat,
+        likelihoods: Sequence[str],
+        too_long: TooLong,
+    ) -> None:
+        self._backend = backend
+        self._prompt = prompt
+        self._likelihoods = tuple(likelihoods)
+        self._cuts = too_long == "cut_answer"
+        self._encode = Encoder(backend)
+
+    def __call__(self, window: Window) -> Prepared:
+        """Tokenise the window, find what is undefined, and plan the rest."""
+        # All four, whichever are wanted: a record's answer is cut alike in every step.
+        names = LIKELIHOODS if self._cuts else self._likelihoods
+        requests = [self._requests(record, names) for record in window.records]
+        self._encode.learn(request for row in requests for request in row.values())
+        cut = [self._excess(row) if self._cuts else 0 for row in requests]
+        status = np.zeros((len(requests), len(self._likelihoods)), dtype=np.int8)
+        asked: list[list[Encoded]] = []
+        for index, (record, row) in enumerate(zip(window.records, requests, strict=True)):
+            encoded = [self._encoded(n, record, row, cut[index]) for n in self._likelihoods]
+            status[index] = [e if isinstance(e, Status) else Status.OK for e in encoded]
+            asked.append([e for e in encoded if isinstance(e, Encoded)])
+        return Prepared(window, plan(asked), status, np.array(cut, dtype=np.int64))
+
+    def _requests(self, record: Record, names: Sequence[str]) -> Requests:
+        """The requests that exist: not those with nothing to score, or nothing to score it by."""
+        return {
+            name: self._prompt.request(name, record)
+            for name in names
+            if (record.query or name == "answer") and (record.answer or name == "query")
+        }
+
+    def _encoded(self, name: str, record: Record, requests: Requests, cut: int) -> Encoded | Status:
+        """A likelihood's ids, or the reason why it does not exist."""
+        if name not in requests:
+            no_query = name != "answer" and not record.query
+            return Status.EMPTY_QUERY if no_query else Status.EMPTY_ANSWER
+        encoded = self._shortened(name, requests, cut)
+        if encoded.start == len(encoded.ids):
+            return Status.EMPTY_QUERY if name.startswith("query") else Status.EMPTY_ANSWER
+        return encoded if len(encoded.ids) <= self._backend.max_length else Status.TOO_LONG
+
+    def _shortened(self, name: str, requests: Requests, cut: int) -> Encoded:
+        if cut and name == "query_given_answer":
+            # In the reverse direction the answer is in the context; the target is never cut,
+            # not even where query and answer are the same text.
+            return self._encode(requests[name], {requests["answer"].target: cut})
+        encoded = self._encode(requests[name])
+        if not cut or name == "query":
+            return encoded
+        return Encoded(encoded.ids[:-cut], encoded.start, encoded.prefix)
+
+    def _excess(self, requests: Requests) -> int:
+        """How many tokens of the answer must go for all four likelihoods to fit; 0 if none.
+
+        Where nothing of the answer would be left, nothing is cut, and the record is too long.
+        """
+        if len(requests) < len(LIKELIHOODS):
+            return 0
+        encoded = {name: self._encode(request) for name, request in requests.items()}
+        excess = max(len(e.ids) for e in encoded.values()) - self._backend.max_length
+        answer = len(encoded["answer"].ids) - encoded["answer"].start
+        return excess if 0 < excess < answer else 0
