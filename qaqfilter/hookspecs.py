@@ -192,9 +192,8 @@ class Specs:
                     pass
 
                 def score(self, stage, windows):
-                    with stage.open() as scorer:
-                        for window in reversed(list(windows)):
-                            yield scorer(window)
+                    with stage.open() as score:
+                        yield from score(reversed(list(windows)))
 
             @hookimpl
             def qaqfilter_executors():

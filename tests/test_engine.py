@@ -369,11 +369,9 @@ class Careless:
     def __init__(self, config): pass
 
     def score(self, stage, windows):
-        with stage.open() as scorer:
-            first = None
-            for window in windows:
-                first = first or window
-                yield scorer(first)
+        with stage.open() as score:
+            first, *rest = windows
+            yield from score([first, *(first for _ in rest)])
 
 @hookimpl
 def qaqfilter_executors():
