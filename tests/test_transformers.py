@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,11 @@ from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from qaqfilter import BackendError, ModelError, ModelFiles, TokenSequence
-from qaqfilter_transformers import TransformersOptions, head, qaqfilter_backends
-from qaqfilter_transformers.backend import TransformersBackend, is_out_of_memory
+from qaqfilter import BackendError, ModelError, ModelFiles, TokenSequence, Work
+from qaqfilter_transformers import TransformersOptions, budget, head, qaqfilter_backends
+from qaqfilter_transformers.backend import TransformersBackend
 from qaqfilter_transformers.encoding import Encoder, is_markup
+from qaqfilter_transformers.memory import is_out_of_memory
 from tiny_models import ARCHITECTURES, BOS, EOS, MAX_LENGTH, TURN_END, VOCABULARY, make_model
 
 
@@ -40,7 +42,8 @@ class Shelf:
 
 
 def open_backend(folder: Path, **options) -> TransformersBackend:
-    chosen = TransformersOptions.model_validate({"model": str(folder), "device": "cpu", **options})
+    given = {"model": str(folder), "device": "cpu", "batch_tokens": 1024, **options}
+    chosen = TransformersOptions.model_validate(given)
     return TransformersBackend(chosen, Shelf(folder))
 
 
@@ -121,15 +124,21 @@ def assert_equal(got, expected, tolerance: float = 1e-4) -> None:
             np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
+def small_blocks(monkeypatch) -> None:
+    """Rows that straddle the sequences, and a vocabulary in blocks that do not divide it."""
+    monkeypatch.setattr(head, "MOST_ROWS", 37)
+    monkeypatch.setattr(head, "CACHE_NUMBERS", 37 * 100)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_equals_a_plain_forward_pass_in_any_batch(architecture, folders, sequences, monkeypatch):
-    monkeypatch.setattr(head, "CHUNK_NUMBERS", 37 * VOCABULARY)  # chunks straddle the sequences
+    small_blocks(monkeypatch)
     folder = folders(architecture)
     model = plain_model(folder)
     expected = [plain_logprobs(model, sequence) for sequence in sequences]
     assert np.std(np.concatenate([e[0] for e in expected])) > 0.5, "the test model is too uniform"
     backend = open_backend(folder)
-    assert backend.head_path == "replay"
+    assert backend.head == "blocks"
     assert_equal(backend.logprobs(sequences), expected)
     assert_equal(backend.logprobs(sequences[::-1]), expected[::-1])
     for start in (0, 7):
@@ -161,45 +170,216 @@ def test_no_spans_and_empty_spans_give_empty_arrays(folders, sequences):
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the most rows of any tensor that is as wide as the vocabulary."""
+    """Remembers the most rows of any tensor that is as wide as the vocabulary, and the widest."""
 
     rows = 0
+    numbers = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         for one in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(one, torch.Tensor) and one.ndim > 1 and one.shape[-1] == VOCABULARY:
-                self.rows = max(self.rows, one.numel() // VOCABULARY)
+            if isinstance(one, torch.Tensor) and one.ndim > 1:
+                if one.shape[-1] == VOCABULARY:
+                    self.rows = max(self.rows, one.numel() // VOCABULARY)
+                elif one.shape[-1] == 100:
+                    self.numbers = max(self.numbers, one.numel())
         return result
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
-def test_never_holds_more_logits_than_a_chunk(architecture, folders, sequences, monkeypatch):
+def test_never_holds_more_logits_than_a_block(architecture, folders, sequences, monkeypatch):
     backend = open_backend(folders(architecture))
-    assert backend.head_path == "replay"
-    rows = 16
-    monkeypatch.setattr(head, "CHUNK_NUMBERS", rows * VOCABULARY)
-    assert all(len(sequence.ids) < VOCABULARY for sequence in sequences)
-    handed = []
-    layer = backend._loaded().model.lm_head
-    layer.register_forward_pre_hook(lambda module, inputs: handed.append(inputs[0].shape[1]))
+    assert backend.head == "blocks"
+    small_blocks(monkeypatch)
     with Largest() as seen:
         backend.logprobs(sequences)
+    assert seen.rows == 1, "one row for the family's forward to chew on, and no more"
+    assert seen.numbers == 37 * 100
+
+
+class Packed(torch.nn.Linear):
+    """A head that is no plain matrix, as quantised ones are not."""
+
+
+def test_a_head_that_is_no_plain_matrix_runs_in_rows(folders, sequences, monkeypatch):
+    load = AutoModelForCausalLM.from_pretrained
+
+    def packed(*args, **kwargs):
+        model, report = load(*args, **kwargs)
+        model.lm_head.__class__ = Packed
+        return model, report
+
+    expected = open_backend(folders("gemma2")).logprobs(sequences)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", packed)
+    backend = open_backend(folders("gemma2"))
+    assert backend.head == "rows"
+    rows = 16
+    monkeypatch.setattr(head, "MEMORY_NUMBERS", rows * VOCABULARY)
+    handed = []
+    layer = backend._loaded().weights.lm_head
+    layer.register_forward_pre_hook(lambda module, inputs: handed.append(inputs[0].shape[1]))
+    with Largest() as seen:
+        assert_equal(backend.logprobs(sequences), expected, 1e-5)
     scored = sum(len(sequence.ids) - 1 for sequence in sequences)
-    assert sum(handed) == scored, "each scored position goes through the head once"
-    assert max(handed) == rows
-    assert seen.rows == rows
+    assert sum(handed) == scored + 1, "each scored position goes through the head once"
+    assert max(handed) == seen.rows == rows
 
 
 def test_only_scored_positions_go_through_the_head(folders, sequences, monkeypatch):
     backend = open_backend(folders("llama"))
+    assert backend.head == "blocks"
     ids = sequences[0].ids
     narrow = TokenSequence(ids, ((len(ids) - 5, len(ids)),))
     seen = []
-    layer = backend._loaded().model.lm_head
-    layer.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    real = head.BlockHead.replay
+    monkeypatch.setattr(
+        head.BlockHead,
+        "replay",
+        lambda self, rows, *more: seen.append(len(rows)) or real(self, rows, *more),
+    )
     backend.logprobs([narrow, narrow])
-    assert seen == [torch.Size([1, 10, VOCABULARY])]
+    assert seen == [10]
+
+
+@pytest.mark.parametrize(
+    ("logits", "expected"),
+    [
+        ([0.0, 0.0, 0.0, 0.0], -np.log(4)),
+        ([-np.inf, -np.inf, 3.0, 3.0], -np.inf),  # the target is impossible; so is its block
+        ([0.0, -np.inf, -np.inf, -np.inf], 0.0),
+        ([1e4, 0.0, 0.0, 0.0], 0.0),
+        ([0.0, 1e4, 0.0, 0.0], -1e4),
+        ([0.0, np.nan, 0.0, 0.0], np.nan),
+        ([0.0, 0.0, 0.0, np.inf], np.nan),
+    ],
+)
+def test_blocks_of_logits_that_are_hard_to_add(logits, expected):
+    whole = torch.tensor([logits], dtype=torch.float32)
+    blocks = [(0, whole[:, :2].clone()), (2, whole[:, 2:].clone())]
+    (found,) = head._logprobs(blocks, torch.tensor([0]))
+    np.testing.assert_allclose(found.item(), expected, rtol=1e-6)
+
+
+# What sequences begin with
+
+
+def with_beginning(backend, sequences, tokens: int) -> list[TokenSequence]:
+    """The sequences behind a text of the prompt's own, of so many tokens."""
+    text = backend.encode("Guess what was asked, if this is the answer: " * 9, markup=False)
+    before = (backend.start_token, *text[: tokens - 1])
+    assert len(before) == tokens
+    return [
+        TokenSequence(
+            (*before, *s.ids[1:]),
+            tuple((a + tokens - 1, b + tokens - 1) for a, b in s.spans),
+            tokens,
+        )
+        for s in sequences
+    ]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_shared_beginning_changes_no_number(architecture, folders, sequences, monkeypatch):
+    """Longer than the sliding window of those that have one."""
+    small_blocks(monkeypatch)
+    short = [s for s in sequences if len(s.ids) < 200]
+    assert len(short) > 5
+    backend = open_backend(folders(architecture))
+    assert backend.shares
+    given = with_beginning(backend, short, 40)
+    model = plain_model(folders(architecture))
+    assert_equal(backend.logprobs(given), [plain_logprobs(model, s) for s in given])
+    read = sum(max(b for _, b in s.spans) - 1 for s in given)
+    assert backend.work.reused == 39 * (len(given) - 1)
+    assert backend.work.computed == read - backend.work.reused
+    before = backend.work
+    backend.logprobs(given[:2])
+    assert backend.work.reused == before.reused + 2 * 39, "known from the batch before"
+
+
+def test_what_a_batch_cannot_share_is_not_shared(folders, sequences):
+    backend = open_backend(folders("llama"))
+    first, second, third = with_beginning(backend, sequences[:3], 40)
+    other = TokenSequence((*first.ids[:5], 7, *first.ids[6:]), first.spans, 40)
+    scored_inside = TokenSequence(second.ids, ((5, 60),), 40)
+    for batch in ([first, other], [third, scored_inside], [first, sequences[1]]):
+        alone = [open_backend(folders("llama")).logprobs([replace(s, prefix=0)])[0] for s in batch]
+        assert_equal(backend.logprobs(batch), alone, 1e-5)
+    assert backend.work.reused == 0
+
+
+def test_a_model_that_forgets_its_past_shares_nothing(folders, sequences, monkeypatch, caplog):
+    real = LlamaForCausalLM.forward
+
+    def forgets(self, *args, past_key_values=None, **kwargs):
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", forgets)
+    backend = open_backend(folders("llama"))
+    assert backend.head == "blocks"
+    assert not backend.shares
+    given = with_beginning(backend, sequences[:2], 40)
+    plain = plain_model(folders("llama"))
+    assert_equal(backend.logprobs(given), [plain_logprobs(plain, s) for s in given])
+
+
+def test_work_counts_the_padding(folders):
+    backend = open_backend(folders("llama"))
+    long, short = tuple(range(3, 23)), tuple(range(3, 11))
+    backend.logprobs([TokenSequence(ids, ((1, len(ids)),)) for ids in (long, short)])
+    assert backend.work == Work(computed=19 + 7, reused=0, padding=12)
+
+
+# How much goes into a batch
+
+
+@pytest.mark.parametrize(
+    ("start", "each", "most", "expected"),
+    [
+        (0.2, 0.004, 4096, 2048),  # 1,600 tokens: the start is a thirty-second of the whole
+        (0.0, 0.004, 4096, 512),
+        (0.004, 0.004, 4096, 512),
+        (9.0, 0.001, 4096, 4096),
+        (0.02, 0.0, 65536, 65536),  # a device that is not filled by either size
+        (0.02, 0.0, 50000, 32768),
+    ],
+)
+def test_the_budget_makes_the_start_a_small_share(start, each, most, expected):
+    small, large = ((n, start + each * n) for n in (64, 256))
+    assert budget.choose(small, large, most) == expected
+
+
+def test_a_budget_is_probed_once_for_a_model_and_a_machine(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("QAQFILTER_CACHE", str(tmp_path))
+    sizes = []
+    real = TransformersBackend._probe
+
+    def watched(self, tokens):
+        sizes.append(tokens)
+        real(self, tokens)
+
+    monkeypatch.setattr(TransformersBackend, "_probe", watched)
+    found = open_backend(folders("llama"), batch_tokens="auto").batch_tokens
+    assert set(sizes) == {64, 256}
+    assert found in (512, 1024, 2048, 4096)
+    sizes.clear()
+    assert open_backend(folders("llama"), batch_tokens="auto").batch_tokens == found
+    assert not sizes
+    open_backend(folders("gpt2"), batch_tokens="auto", dtype="bfloat16").batch_tokens  # noqa: B018
+    assert sizes, "another number type is another model"
+    (first, *_) = (tmp_path / "batch-tokens").iterdir()
+    first.write_text("{", encoding="utf-8")
+    assert len(list((tmp_path / "batch-tokens").iterdir())) == 2
+    for folder in ("llama", "gpt2"):
+        options = {} if folder == "llama" else {"dtype": "bfloat16"}
+        backend = open_backend(folders(folder), batch_tokens="auto", **options)
+        assert backend.batch_tokens >= 512, "a damaged note is written anew"
+
+
+def test_a_cache_that_cannot_be_written_costs_only_the_probe(folders, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QAQFILTER_CACHE", str(tmp_path / "file"))
+    assert open_backend(folders("llama"), batch_tokens="auto").batch_tokens >= 512
 
 
 @pytest.mark.parametrize(
@@ -213,10 +393,10 @@ def test_only_scored_positions_go_through_the_head(folders, sequences, monkeypat
 def test_out_of_memory_halves_the_batch_and_loses_nothing(
     raised, folders, sequences, monkeypatch, caplog
 ):
-    backend = open_backend(folders("llama"))
+    backend = open_backend(folders("llama"), batch_tokens=16384)
     expected = backend.logprobs(sequences)
     sizes = []
-    body = backend._loaded().model.base_model
+    body = backend._loaded().weights.base_model
     real = body.forward
 
     def small_memory(*args, **kwargs):
@@ -232,11 +412,12 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(
     sizes.clear()
     backend.logprobs(sequences)
     assert max(sizes) <= 10, "a batch of the size that failed is not tried again"
+    assert backend.batch_tokens < 16384, "and the next window is planned for what fits"
 
 
 def test_out_of_memory_with_one_sequence_says_what_to_do(folders, sequences, monkeypatch):
     backend = open_backend(folders("llama"))
-    body = backend._loaded().model.base_model
+    body = backend._loaded().weights.base_model
 
     def no_memory(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -255,7 +436,7 @@ def test_other_errors_are_not_taken_for_out_of_memory(folders, sequences, monkey
     def broken(*args, **kwargs):
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr(backend._loaded().model.base_model, "forward", broken)
+    monkeypatch.setattr(backend._loaded().weights.base_model, "forward", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
         backend.logprobs(sequences[:2])
 
@@ -279,27 +460,26 @@ def test_a_family_that_cannot_be_replayed_runs_whole(
         return positional(self, input_ids, attention_mask, use_cache)
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", positional if selects else simple)
-    monkeypatch.setattr(head, "CHUNK_NUMBERS", 37 * VOCABULARY)
     model = plain_model(folders("llama"))
     expected = [plain_logprobs(model, sequence) for sequence in sequences]
     backend = open_backend(folders("llama"))
-    assert backend.head_path == "whole"
+    assert backend.head == "whole"
     assert "one sequence at a time" in caplog.text
     assert_equal(backend.logprobs(sequences), expected)
 
 
-def test_a_family_that_minds_padding_runs_whole(folders, sequences, monkeypatch):
+def test_a_family_that_minds_its_neighbours_runs_whole(folders, sequences, monkeypatch):
     real = LlamaForCausalLM.forward
 
     def minds(self, input_ids=None, attention_mask=None, use_cache=None, **more):
         output = real(self, input_ids=input_ids, attention_mask=attention_mask, **more)
-        padding = 0 if attention_mask is None else (attention_mask == 0).sum()
-        output.logits = output.logits * (1 + 0.1 * padding)
+        neighbours = len(input_ids) - 1
+        output.logits = output.logits * (1 + 0.1 * neighbours)
         return output
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", minds)
     backend = open_backend(folders("llama"))
-    assert backend.head_path == "whole"
+    assert backend.head == "whole"
     plain = plain_model(folders("llama"))
     assert_equal(backend.logprobs(sequences[:4]), [plain_logprobs(plain, s) for s in sequences[:4]])
 
@@ -307,14 +487,14 @@ def test_a_family_that_minds_padding_runs_whole(folders, sequences, monkeypatch)
 def test_nan_passes_through(folders, sequences):
     backend = open_backend(folders("llama"))
     with torch.no_grad():
-        backend._loaded().model.lm_head.weight[5] = float("nan")
+        backend._loaded().weights.lm_head.weight[5] = float("nan")
     assert np.isnan(backend.logprobs(sequences[:1])[0][0]).all()
 
 
 def test_refuses_before_running(folders, monkeypatch):
     backend = open_backend(folders("llama"), max_length=40)
     assert backend.max_length == 40
-    monkeypatch.setattr(backend, "_run", lambda batch: pytest.fail("it ran"))
+    monkeypatch.setattr(backend, "_loaded", lambda: pytest.fail("it ran"))
     good = TokenSequence((0, 1, 2), ((1, 3),))
     for bad, message in [
         (TokenSequence((0,) * 41, ((1, 2),)), "41 tokens; at most 40"),
@@ -353,13 +533,13 @@ def test_facts_stay_the_same_once_loaded_and_closed(folders, sequences):
     assert dict(backend.facts) == before
     backend.close()
     backend.close()
-    assert backend._head is None
+    assert backend._model is None
 
 
 def test_bfloat16_is_close(folders, sequences):
     exact = open_backend(folders("llama")).logprobs(sequences)
     backend = open_backend(folders("llama"), dtype="bfloat16")
-    assert backend.head_path == "replay"
+    assert backend.head == "blocks"
     for mine, theirs in zip(backend.logprobs(sequences), exact, strict=True):
         assert abs(mine[1].mean() - theirs[1].mean()) < 0.1
 
@@ -370,6 +550,15 @@ def test_bfloat16_is_close(folders, sequences):
 @pytest.fixture(scope="session")
 def encoder(folders):
     return open_backend(folders("llama")).encode
+
+
+def test_a_batch_of_texts_is_encoded_as_each_alone(folders, pairs):
+    backend = open_backend(folders("llama"))
+    texts = [text for pair in pairs for text in pair]
+    texts += ["", f"data that spells {BOS} and {TURN_END}", "é∑漢"]
+    for markup in (False, True):
+        alone = [backend.encode(text, markup=markup) for text in texts]
+        assert backend.encode_batch(texts, markup=markup) == alone
 
 
 def test_special_tokens_come_from_markup_only(folders, encoder):

@@ -3,14 +3,15 @@
     models:
       strong: {use: transformers, model: Qwen/Qwen2.5-Coder-1.5B, revision: abc123}
 
-Hub ids and folders of safetensors; the scoring is in `backend.py` and `head.py`, the rule that
-data never becomes a special token in `encoding.py`.
+Hub ids and folders of safetensors. `backend.py` joins `batch.py` (sequences to tensors),
+`beginning.py` (what sequences share), `head.py` (tensors to likelihoods) and `budget.py` (how much
+fits a batch); that data never becomes a special token is the business of `encoding.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -37,11 +38,11 @@ class TransformersOptions(Options):
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
         description="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes CUDA, else MPS, else the CPU.",
     )
-    batch_tokens: int = Field(
-        8192,
-        ge=1,
-        description="Most tokens in a batch, padding included. A batch that does not fit in "
-        "memory is halved, and so are later ones of its size.",
+    batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="Most tokens in a batch, padding included. `auto` finds it by a short probe, "
+        "once for each model and machine. A batch that does not fit in memory is halved, and so "
+        "are later ones of its size.",
     )
     max_length: int | None = Field(
         None,

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
 
-from qaqfilter import BackendError, ModelError, Resources, TokenSequence
+from qaqfilter import BackendError, ModelError, Resources, TokenSequence, Work
 from qaqfilter.batching import check_sequences
-from qaqfilter_transformers import TransformersOptions, head, loading
+from qaqfilter.store import fingerprint
+from qaqfilter.types import Floats
+from qaqfilter_transformers import TransformersOptions, loading
+from qaqfilter_transformers.batch import Batch, deal, examples
+from qaqfilter_transformers.beginning import Beginnings, can_share
+from qaqfilter_transformers.budget import batch_budget
 from qaqfilter_transformers.encoding import Encoder
+from qaqfilter_transformers.head import Head, choose_head
+from qaqfilter_transformers.memory import free_memory, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
-Spans = tuple[np.ndarray[Any, np.dtype[np.float64]], ...]
+Spans = tuple[Floats, ...]
 
 
 class TransformersBackend:
@@ -48,11 +55,12 @@ class TransformersBackend:
         self._encoder = Encoder(description, template)
         self._vocabulary = int(self._hf_config.get_text_config().vocab_size)
         self.max_length = loading.max_length(self._hf_config, config.model, config.max_length)
-        self.batch_tokens = config.batch_tokens
+        self._budget = 0 if config.batch_tokens == "auto" else config.batch_tokens
         self._fits = 0  # most cells (batch x length) to try after an out-of-memory; 0: no limit
+        self._work = Work()
         self._device = _device(config.device)
         self._dtype = _dtype(config.dtype, self._device)
-        self._head: head.Head | None = None
+        self._model: _Loaded | None = None
         self.facts: Mapping[str, object] = {
             "backend": "transformers",
             "model": files.digest,
@@ -71,10 +79,31 @@ class TransformersBackend:
         """Token ids of one segment: no BOS, no dummy space; special tokens only in markup."""
         return self._encoder(text, markup=markup)
 
+    def encode_batch(self, texts: Sequence[str], *, markup: bool) -> list[list[int]]:
+        """What `encode` gives for each text, on all cores."""
+        return self._encoder.batch(texts, markup=markup)
+
     @property
-    def head_path(self) -> str:
-        """How logits are made, ``replay`` or ``whole`` (see head.py); loads the weights."""
-        return self._loaded().name
+    def batch_tokens(self) -> int:
+        """Most tokens in a batch, padding included; `auto` loads the weights and probes."""
+        if not self._budget:
+            self._budget = batch_budget(self._probe, fingerprint(self.facts), self._device)
+        return min(self._budget, self._fits or self._budget)
+
+    @property
+    def work(self) -> Work:
+        """Tokens computed, reused from a shared beginning, and padding, so far."""
+        return self._work
+
+    @property
+    def head(self) -> str:
+        """How likelihoods are made, ``blocks``, ``rows`` or ``whole`` (see head.py)."""
+        return self._loaded().head.name
+
+    @property
+    def shares(self) -> bool:
+        """Whether a beginning that sequences share is computed once."""
+        return self._loaded().shares
 
     def logprobs(self, sequences: Sequence[TokenSequence]) -> list[Spans]:
         """Log-probabilities (nats, float64, at most 0) of each span, given all tokens before.
@@ -88,8 +117,8 @@ class TransformersBackend:
 
     def close(self) -> None:
         """Free the weights now; a later `logprobs` would load them again."""
-        self._head = None
-        _free_memory()
+        self._model = None
+        free_memory()
 
     def _halving(self, batch: list[TokenSequence]) -> list[Spans]:
         cells = len(batch) * max(len(sequence.ids) for sequence in batch)
@@ -105,59 +134,45 @@ class TransformersBackend:
                         "tokens: lower max_length, take a smaller dtype, model or device"
                     ) from error
             # Outside the handler: its traceback kept the failed batch's tensors alive.
-            _free_memory()
+            free_memory()
             self._fits = cells // 2
             log.warning("out of memory with %d tokens in a batch; halving it", cells)
         middle = len(batch) // 2
         return self._halving(batch[:middle]) + self._halving(batch[middle:])
 
-    def _run(self, batch: list[TokenSequence]) -> list[Spans]:
-        scored = [_positions(sequence) for sequence in batch]
-        # The last scored token is predicted, never read; what follows it changes nothing.
-        lengths = [int(positions[-1]) if len(positions) else 0 for positions in scored]
-        alive = [row for row, length in enumerate(lengths) if length]
-        if not alive:
-            return [_cut(sequence, np.empty(0)) for sequence in batch]
-        ids = torch.zeros((len(alive), max(lengths)), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, source in enumerate(alive):
-            ids[row, : lengths[source]] = torch.tensor(batch[source].ids[: lengths[source]])
-            mask[row, : lengths[source]] = 1
-        rows = np.concatenate([np.full(len(scored[s]), row) for row, s in enumerate(alive)])
-        columns = np.concatenate([scored[source] - 1 for source in alive])
-        targets = np.concatenate([np.take(batch[s].ids, scored[s]) for s in alive])
-        values = self._token_logprobs(ids, mask, rows, columns, targets)
-        counts = [len(positions) for positions in scored]
-        pieces = np.split(values, np.cumsum(counts)[:-1])
-        return [
-            _cut(sequence, piece, positions)
-            for sequence, piece, positions in zip(batch, pieces, scored, strict=True)
-        ]
+    def _run(self, sequences: list[TokenSequence]) -> list[Spans]:
+        model = self._loaded()
+        with torch.inference_mode():
+            batch = Batch.of(sequences, self._device, share=model.shares)
+            if batch is None:
+                return deal(sequences, np.empty(0))
+            known = model.beginnings.computed
+            values = model.head.logprobs(batch, model.beginnings.past(batch.beginning))
+            dealt = deal(sequences, values.cpu().numpy())
+        # A beginning that had to be computed was not reused by the first who needed it.
+        first = model.beginnings.computed - known
+        done, cost = self._work, batch.work
+        self._work = Work(
+            done.computed + cost.computed + first,
+            done.reused + cost.reused - first,
+            done.padding + cost.padding,
+        )
+        return dealt
 
-    @torch.inference_mode()
-    def _token_logprobs(
-        self, ids: Any, mask: Any, rows: Any, columns: Any, targets: Any
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """One float64 a scored token: logit of the target minus log-sum-exp, in float32."""
-        model_head = self._loaded()
-        device = torch.device(self._device)
-        where = (torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device))
-        wanted = torch.from_numpy(targets).to(device)
-        step = max(1, head.CHUNK_NUMBERS // self._vocabulary)
-        out, done = [], 0
-        for chunk in model_head.logits(ids.to(device), mask.to(device), where, step):
-            logits = chunk.float()
-            target = wanted[done : done + len(logits), None]
-            done += len(logits)
-            value = logits.gather(1, target)[:, 0] - torch.logsumexp(logits, dim=1)
-            out.append(value.clamp(max=0.0).cpu())  # clamp lets NaN through
-            del chunk, logits  # before the next chunk is made
-        return torch.cat(out).double().numpy()
+    def _probe(self, tokens: int) -> None:
+        """Score a batch of `tokens` tokens as it comes: some sequences, every position."""
+        model = self._loaded()
+        length = min(128, self.max_length - 1, tokens)
+        lengths = [length] * max(1, tokens // length)
+        with torch.inference_mode():
+            batch = Batch.of(examples(model.weights, lengths), self._device, share=False)
+            assert batch is not None
+            model.head.logprobs(batch)
 
-    def _loaded(self) -> head.Head:
-        if self._head is None:
+    def _loaded(self) -> _Loaded:
+        if self._model is None:
             config = self._config
-            model = loading.load_weights(
+            weights = loading.load_weights(
                 self._folder,
                 config.model,
                 remote_code=config.trust_remote_code,
@@ -166,33 +181,26 @@ class TransformersBackend:
                 attention=config.attention,
             )
             with torch.inference_mode():
-                self._head = head.choose_head(model)
-            log.info("%s on %s, head: %s", config.model, self._device, self._head.name)
-        return self._head
+                head = choose_head(weights)
+                shares = can_share(weights, head)
+            self._model = _Loaded(weights, head, Beginnings(weights), shares)
+            log.info(
+                "%s: %s on %s, output head in %s, %s",
+                config.model,
+                self._dtype,
+                self._device,
+                head.name,
+                "shared beginnings computed once" if shares else "no shared beginnings",
+            )
+        return self._model
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch ran out of memory; on MPS and the CPU only the message tells."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    signs = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
-
-
-def _positions(sequence: TokenSequence) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Every scored position once, ascending, however the spans overlap."""
-    return np.unique(
-        np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in ((0, 0), *sequence.spans)])
-    )
-
-
-def _cut(sequence: TokenSequence, values: Any, positions: Any = ()) -> Spans:
-    """Deal the values of the scored positions out to the spans."""
-    return tuple(
-        values[np.searchsorted(positions, a) : np.searchsorted(positions, b)].copy()
-        for a, b in sequence.spans
-    )
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    weights: Any
+    head: Head
+    beginnings: Beginnings
+    shares: bool
 
 
 def _device(asked: str) -> str:
@@ -207,11 +215,3 @@ def _dtype(asked: str, device: str) -> str:
     if asked != "auto":
         return asked
     return "bfloat16" if device.startswith("cuda") else "float32"
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        torch.mps.empty_cache()

@@ -1,11 +1,18 @@
-"""The output head, applied only where a token is scored, a few rows at a time.
+"""The output head, applied only where a token is scored, and never to the whole vocabulary at once.
 
 Full logits are [batch, length, vocabulary]: gigabytes for a vocabulary of 262,144. The body's
-hidden states are small, so the body runs once and the head runs over chunks of scored rows.
+hidden states are small, so the body runs once, and the head over rows of its states.
+
 A bare `lm_head` would be wrong for families that scale or soft-cap their logits (Gemma 2,
-Cohere, Granite); so the family's own forward is *replayed*, with its body handing back rows
-of hidden states that are already known. `choose_head` proves on a short input that this gives
-the model's own logits, padded or not; a model that fails runs whole, one sequence at a time.
+Cohere, Granite); so the family's own forward is *replayed*: its body hands back rows of hidden
+states that are already known, and its `lm_head` computes a block of the vocabulary. Blocks are
+faster than rows of a whole vocabulary, since the weights are read once for all rows and the
+logits stay in the processor's cache:
+
+    log p(t) = x_t − m − log Σ_blocks e^(m_block − m) · Σ_block e^(x − m_block)
+
+`choose_head` proves on a short input that a head gives the model's own likelihoods, padded or
+not, and takes the fastest that does: blocks, then whole rows, then the model as it is.
 """
 
 from __future__ import annotations
@@ -21,69 +28,122 @@ import torch
 from torch import Tensor
 
 from qaqfilter import BackendError
+from qaqfilter_transformers.batch import Batch, examples
 
 log = logging.getLogger(__name__)
 
-CHUNK_NUMBERS = 2**25
-"""Most logits held at a time (rows x vocabulary): 128 MiB as float32."""
+CACHE_NUMBERS = 2**22
+"""Logits of a block on a CPU, rows x words: 16 MiB, which a level 3 cache holds."""
+MEMORY_NUMBERS = 2**26
+"""Logits held at a time elsewhere: 256 MiB as float32."""
+MOST_ROWS = 2048
+"""Rows for which the head's weights are read once; more gain nothing."""
 
-# Largest difference of logits, relative to the largest logit, that rounding explains.
+# Largest difference of log-probabilities, relative to the largest, that rounding explains.
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 
 
 class Head(Protocol):
-    """Yields logits, chunk by chunk, for chosen positions of a padded batch."""
+    """Runs the model on a padded batch and gives the likelihoods that the batch asks for."""
 
     name: str
 
-    def logits(
-        self, ids: Tensor, mask: Tensor, where: tuple[Tensor, Tensor], rows: int
-    ) -> Iterator[Tensor]:
-        """Chunks [at most `rows`, vocabulary] of the logits at ``where = (sequence, position)``.
+    def logprobs(self, batch: Batch, past: Any = None) -> Tensor:
+        """Log-probability (nats, float64, at most 0) of each of ``batch.targets``.
 
-        `ids` and `mask` are [batch, length], padded on the right; `where` is ascending.
+        `past` is a transformers Cache of what stands before every sequence, or None.
         """
         ...
 
 
-class ReplayHead:
-    """Runs the body once for the batch, then the family's own head over chunks of rows."""
-
-    name = "replay"
+class _Replay:
+    """The body once for a batch; then the family's forward over hidden states that are known."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.body = model.base_model
 
-    def logits(
-        self, ids: Tensor, mask: Tensor, where: tuple[Tensor, Tensor], rows: int
-    ) -> Iterator[Tensor]:
-        """See `Head`."""
-        body = self.model.base_model
-        run_body = body.forward
-        total = len(where[0])
-        hidden: Tensor | None = None
-        output: Any = None
+    def run_body(self, batch: Batch, past: Any) -> tuple[Tensor, Any, dict[str, Any]]:
+        """Hidden states [targets, width] at the scored positions, and what `replay` needs."""
+        # No mask: padding stands behind what counts, where a causal model does not look.
+        inputs = {"input_ids": batch.ids, "use_cache": False}
+        if past is not None:
+            inputs["past_key_values"] = past
+        run = self.body.forward
+        found: list[tuple[Tensor, Any]] = []
 
         def first(*args: Any, **kwargs: Any) -> Any:
             # Called by the family's own forward, with whatever arguments that passes.
-            nonlocal hidden, output
-            output = run_body(*args, **kwargs)
-            hidden = output[0][where]  # [scored rows, hidden size]: the rest may be freed
-            output = _with_hidden(output, hidden[None, :rows])
-            return output
+            output = run(*args, **kwargs)
+            hidden = output[0][batch.where]
+            found.append((hidden, output))
+            return _with_hidden(output, hidden[None, :1])
 
-        for start in range(0, total, rows):
-            count = min(rows, total - start)
-            if hidden is None:
-                stand_in: Callable[..., Any] = first
-            else:
-                known = _with_hidden(output, hidden[None, start : start + rows])
-                stand_in = _constant(known)
-            with _forward_of(body, stand_in):
-                result = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-            if result.shape[:2] != (1, count):
-                raise BackendError(f"the head gave {tuple(result.shape)} logits for {count} rows")
-            yield result[0]
+        with _forward_of(self.body, first):
+            self.model(**inputs)
+        ((hidden, output),) = found
+        return hidden, _with_hidden(output, hidden[None, :0]), inputs
+
+    def replay(self, hidden: Tensor, output: Any, inputs: dict[str, Any]) -> Tensor:
+        """Logits [rows, words] of rows of hidden states, by the family's forward, as float32."""
+        known = _with_hidden(output, hidden[None])
+        with _forward_of(self.body, lambda *_args, **_kwargs: known):
+            logits: Tensor = self.model(**inputs).logits
+        if logits.shape[:2] != (1, len(hidden)):
+            raise BackendError(f"the head gave {tuple(logits.shape)} for {len(hidden)} rows")
+        return logits[0].float()
+
+
+class BlockHead(_Replay):
+    """Computes the head in blocks of the vocabulary, for up to MOST_ROWS rows at a time."""
+
+    name = "blocks"
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.layer = model.get_output_embeddings()
+        if type(self.layer) is not torch.nn.Linear:
+            raise TypeError(f"its head is a {type(self.layer).__name__}")
+
+    def logprobs(self, batch: Batch, past: Any = None) -> Tensor:
+        """See `Head`."""
+        hidden, output, inputs = self.run_body(batch, past)
+        found = []
+        for rows, targets in _together(hidden, batch.targets, MOST_ROWS):
+            logits = self._blocks(rows, output, inputs)
+            found.append(_logprobs(logits, targets))
+        return torch.cat(found)
+
+    def _blocks(
+        self, rows: Tensor, output: Any, inputs: dict[str, Any]
+    ) -> Iterator[tuple[int, Tensor]]:
+        weight, bias = self.layer.weight, self.layer.bias
+        numbers = CACHE_NUMBERS if rows.device.type == "cpu" else MEMORY_NUMBERS
+        width = max(1, numbers // len(rows))
+        for low in range(0, len(weight), width):
+            part = slice(low, low + width)
+
+            def block(states: Tensor, part: slice = part) -> Tensor:
+                own = None if bias is None else bias[part]
+                return torch.nn.functional.linear(states, weight[part], own)
+
+            with _forward_of(self.layer, block):
+                yield low, self.replay(rows, output, inputs)
+
+
+class RowHead(_Replay):
+    """Computes whole rows of logits, a few at a time, for heads that are not a plain matrix."""
+
+    name = "rows"
+
+    def logprobs(self, batch: Batch, past: Any = None) -> Tensor:
+        """See `Head`."""
+        hidden, output, inputs = self.run_body(batch, past)
+        count = max(1, MEMORY_NUMBERS // self.model.config.get_text_config().vocab_size)
+        found = []
+        for rows, targets in _together(hidden, batch.targets, count):
+            found.append(_logprobs([(0, self.replay(rows, output, inputs))], targets))
+        return torch.cat(found)
 
 
 class WholeHead:
@@ -95,71 +155,104 @@ class WholeHead:
         self.model = model
         self._selects = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def logits(
-        self, ids: Tensor, mask: Tensor, where: tuple[Tensor, Tensor], rows: int
-    ) -> Iterator[Tensor]:
-        """See `Head`; all scored rows of one sequence exist at once, before they are chunked."""
-        lengths = mask.sum(dim=1).tolist()
-        for sequence, length in enumerate(lengths):
-            positions = where[1][where[0] == sequence]
-            if not len(positions):
-                continue
-            one = slice(sequence, sequence + 1), slice(0, length)
-            inputs = {"input_ids": ids[one], "attention_mask": mask[one], "use_cache": False}
+    def logprobs(self, batch: Batch, past: Any = None) -> Tensor:
+        """See `Head`; all scored rows of one sequence exist at once. Takes no `past`."""
+        if past is not None:
+            raise BackendError("a model that runs whole shares no beginning")
+        found = []
+        for number, length in enumerate(batch.lengths):
+            mine = batch.where[0] == number
+            positions = batch.where[1][mine]
+            inputs = {"input_ids": batch.ids[number : number + 1, :length], "use_cache": False}
             if self._selects:
-                result = self.model(**inputs, logits_to_keep=positions).logits[0]
+                logits = self.model(**inputs, logits_to_keep=positions).logits[0]
             else:
-                result = self.model(**inputs).logits[0, positions]
-            if len(result) != len(positions):
-                raise BackendError(f"{len(result)} rows of logits for {len(positions)} positions")
-            yield from result.split(rows)
+                logits = self.model(**inputs).logits[0, positions]
+            if len(logits) != len(positions):
+                raise BackendError(f"{len(logits)} rows of logits for {len(positions)} positions")
+            found.append(_logprobs([(0, logits.float())], batch.targets[mine]))
+        return torch.cat(found)
+
+
+def _together(hidden: Tensor, targets: Tensor, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Hidden states and targets, at most `rows` of each at a time."""
+    for start in range(0, len(hidden), rows):
+        yield hidden[start : start + rows], targets[start : start + rows]
+
+
+def _logprobs(blocks: Any, targets: Tensor) -> Tensor:
+    """Log-probabilities of `targets` [rows] from (first word, logits [rows, words]) of blocks.
+
+    Overwrites the logits. NaN and +inf in a row give NaN; −inf is a probability of zero.
+    """
+    chosen = torch.full(targets.shape, -torch.inf, device=targets.device)
+    maxima, sums = [], []
+    for low, logits in blocks:
+        place = targets - low
+        inside = (place >= 0) & (place < logits.shape[1])
+        own = logits.gather(1, place.clamp(0, logits.shape[1] - 1)[:, None])[:, 0]
+        chosen = torch.where(inside, own, chosen)
+        # A block of nothing but −inf must not be subtracted from itself.
+        highest = logits.amax(1).clamp_(min=torch.finfo(torch.float32).min)
+        maxima.append(highest)
+        sums.append(logits.sub_(highest[:, None]).exp_().sum(1))
+    height = torch.stack(maxima).double()
+    top = height.amax(0)
+    total = (torch.stack(sums).double() * (height - top).exp()).sum(0)
+    return (chosen.double() - top - total.log()).clamp_(max=0.0)  # clamp lets NaN through
 
 
 def choose_head(model: Any) -> Head:
-    """The replaying head where it reproduces the model's own logits, else the whole model."""
-    replay = ReplayHead(model)
-    try:
-        if model.base_model is not model and _agrees(model, replay):
-            return replay
-        reason = "its replayed logits differ from its own"
-    except torch.OutOfMemoryError:
-        raise
-    except (
-        AttributeError,
-        TypeError,
-        ValueError,
-        LookupError,
-        RuntimeError,
-        BackendError,
-    ) as error:
-        reason = f"{type(error).__name__}: {error}"
+    """The fastest head that reproduces the model's own likelihoods."""
+    reasons = []
+    for kind in (BlockHead, RowHead):
+        try:
+            head = kind(model)
+            if head.body is not model and _agrees(model, head):
+                return head
+            reasons.append("its replayed logits differ from its own")
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            AttributeError,
+            TypeError,
+            ValueError,
+            LookupError,
+            RuntimeError,
+            BackendError,
+        ) as error:
+            reasons.append(f"{type(error).__name__}: {error}")
     log.warning(
         "%s runs one sequence at a time, which is slower: its output head cannot be applied "
         "apart from its body (%s)",
         type(model).__name__,
-        reason,
+        reasons[-1],
     )
     return WholeHead(model)
 
 
 def _agrees(model: Any, head: Head) -> bool:
-    """Compare on two short sequences, the second padded, in chunks that straddle them."""
+    """Compare on two short sequences, the second padded, with the model's own logits."""
     device = model.get_input_embeddings().weight.device
-    vocabulary = model.config.get_text_config().vocab_size
-    ids = (torch.arange(24, device=device).reshape(2, 12) * 7 + 1) % vocabulary
-    mask = torch.ones_like(ids)
-    mask[1, 7:] = 0
-    sequence, position = mask.nonzero(as_tuple=True)
-    got = torch.cat(list(head.logits(ids, mask, (sequence, position), 5))).float()
-    whole = [
-        model(input_ids=ids[:1], use_cache=False),
-        model(input_ids=ids[1:, :7], use_cache=False),
-    ]
-    expected = torch.cat([output.logits[0] for output in whole]).float()
+    batch = Batch.of(examples(model, (12, 7)), device, share=False)
+    assert batch is not None
+    got = head.logprobs(batch)
+    expected = []
+    for number, length in enumerate(batch.lengths):
+        own = model(input_ids=batch.ids[number : number + 1, :length], use_cache=False).logits[0]
+        mine = batch.where[0] == number
+        targets = batch.targets[mine]
+        every = own.double().log_softmax(1)[batch.where[1][mine]]
+        expected.append(every.gather(1, targets[:, None])[:, 0])
+    return same(got, torch.cat(expected), model.dtype)
+
+
+def same(got: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Whether log-probabilities differ by no more than rounding in `dtype` explains."""
     if got.shape != expected.shape:
         return False
     scale = max(1.0, float(expected.nan_to_num().abs().max()))
-    allowed = _TOLERANCE.get(model.dtype, 6e-2) * scale
+    allowed = _TOLERANCE.get(dtype, 6e-2) * scale
     return bool(torch.allclose(got, expected, rtol=0, atol=allowed, equal_nan=True))
 
 
@@ -170,10 +263,6 @@ def _with_hidden(output: Any, hidden: Tensor) -> Any:
     changed = copy.copy(output)
     changed.last_hidden_state = hidden
     return changed
-
-
-def _constant(value: Any) -> Callable[..., Any]:
-    return lambda *_args, **_kwargs: value
 
 
 @contextmanager
