@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -90,6 +91,12 @@ def test_score_only_steps_share_the_pass_of_the_next(write_recipe, tmp_path):
     together = qaqfilter.run(write_recipe("  - {id: ifd, use: ifd}\n" + RMI), replace=True)
     assert len(apart.models) == 2
     assert len(together.models) == 1
+    cost = together.models[0].cost
+    assert 0 < cost.planned < cost.asked
+    assert (cost.computed, cost.reused, cost.padding) == (cost.planned, 0, 0)  # ngram pads nothing
+    assert 0 < cost.seconds < together.models[0].seconds
+    manifest = json.loads((together.folder / "manifest.json").read_bytes())
+    assert manifest["models"][0]["cost"] == asdict(cost)
     assert together.models[0].cost.planned < sum(m.cost.planned for m in apart.models)
     assert together.kept == apart.kept
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from qaqfilter import (
     BackendError,
+    ChatTemplate,
     Origin,
     Record,
     Request,
@@ -25,6 +26,8 @@ from qaqfilter.encoding import MIN_PREFIX, Encoded, Encoder
 from qaqfilter.planning import check_results, plan
 from qaqfilter.scoring import Scorer
 from qaqfilter.types import LIKELIHOODS, Status
+from qaqfilter_docstrings.source import Docstrings, DocstringsOptions
+from qaqfilter_prompts.chat import Chat, ChatOptions
 
 START = 256
 
@@ -426,3 +429,51 @@ def test_no_other_cuts_of_the_sorted_lengths_cost_less(lengths, budget):
             best = min(best, cost(found))
     planned = [[lengths[i] for i in b] for b in token_budget_batches(lengths, budget)]
     assert cost(planned) == pytest.approx(best)
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class Talking(PositionBackend):
+    max_length = 4096
+    batch_tokens = 4096
+    chat_template = ChatTemplate(CHATML, "<s>", "</s>", "here")
+
+
+def test_four_chat_likelihoods_cost_three_sequences_that_share_what_is_fixed():
+    backend = Talking()
+    prompt = Chat(ChatOptions(system="You write Python."), backend, None)
+    records = [record(f"question {i}", f"answer {i}", i) for i in range(4)]
+    (scores,) = Scorer("m", backend, prompt, LIKELIHOODS)([window(*records)])
+    assert len(backend.seen) == 3 * len(records)
+    beginnings = {bytes(s.ids[1 : s.prefix]).decode() for s in backend.seen}
+    system = "<|im_start|>system\nYou write Python.<|im_end|>\n<|im_start|>user\n"
+    assert all(text.startswith(system) for text in beginnings)
+    assert len(beginnings) == 3
+    assert system in beginnings  # the query, and the answer after it
+    assert any(text.endswith("<|im_start|>assistant\n") for text in beginnings)  # the bare answer
+    for row, name in enumerate(LIKELIHOODS):
+        alone = [scored_by_hand(prompt.request(name, r)) for r in records]
+        np.testing.assert_allclose(
+            scores.columns[name].logprob, alone, rtol=1e-12, err_msg=str(row)
+        )
+
+
+def scored_by_hand(request_) -> float:
+    context = "".join(segment.text for segment in request_.context)
+    return by_hand(context, request_.target.text)
+
+
+@pytest.mark.parametrize("records", [60, 500])
+def test_real_records_waste_less_than_a_twentieth_on_padding(records):
+    """Both orders of standard-library pairs, at a token for every four characters."""
+    pairs = Docstrings(DocstringsOptions(limit=records)).read()
+    lengths = [(len(pair.query) + len(pair.answer)) // 4 for pair in pairs for _ in range(2)]
+    assert len(lengths) == 2 * records
+    batches = token_budget_batches(lengths, 2048)
+    computed = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+    assert computed <= sum(lengths) / 0.95
+    assert len(batches) < len(lengths) / 4
