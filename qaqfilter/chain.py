@@ -23,7 +23,16 @@ from qaqfilter.reports import ModelReport, Observer, StepReport
 from qaqfilter.scoring import ScoringStage
 from qaqfilter.store import fingerprint
 from qaqfilter.stream import RecordStream
-from qaqfilter.types import Decisions, Floats, Ints, LikelihoodColumn, Record, Table, Window
+from qaqfilter.types import (
+    Decisions,
+    Floats,
+    Ints,
+    LikelihoodColumn,
+    Record,
+    Table,
+    Window,
+    read_only,
+)
 from qaqfilter.writing import Fates
 
 
@@ -38,7 +47,7 @@ class _Resources:
         return self.manager.locate(location, revision)
 
     def records(self) -> Iterator[Record]:
-        return (record for _, record in self.stream.read())
+        return self.stream.read()
 
 
 @dataclass(slots=True)
@@ -209,18 +218,23 @@ class Chain:
     def _decide(self, step: Step, rows: Ints) -> tuple[Decisions, Table]:
         table = self._table(step, rows)
         for name, values in score_step(step, table).items():
-            self._column(f"{step.id}.{name}")[rows] = values
+            if len(rows) == self.stream.records:
+                self.columns[f"{step.id}.{name}"] = values
+            else:
+                self._column(f"{step.id}.{name}")[rows] = values
             table.columns[f"{step.id}.{name}"] = values
         group = self.groups.get(step.id)
         return decide_step(step, table, None if group is None else group[rows]), table
 
     def _table(self, step: Step, rows: Ints) -> Table:
         """The rows as this step sees them: its own measured columns under their bare names too."""
+        # Where nothing is gone yet, the columns themselves and no copies: half the memory.
+        here = slice(None) if len(rows) == self.stream.records else rows
         likelihoods = {}
         for model, name in step.needs:
             column = self.likelihoods[f"{step.view(model)}.{name}"]
-            likelihoods[f"{model}.{name}"] = column.take(rows)
-        columns = {name: values[rows] for name, values in self.columns.items()}
+            likelihoods[f"{model}.{name}"] = column.take(here)
+        columns = {name: read_only(values[here]) for name, values in self.columns.items()}
         own = f"{step.id}."
         bare = {k.removeprefix(own): v for k, v in columns.items() if k.startswith(own)}
         return Table(rows, likelihoods, bare | columns)

@@ -67,7 +67,12 @@ def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
                 f"{len(table)} rows"
             )
     # An infinite score is no score: it would win or lose every comparison.
-    return {name: np.where(np.isfinite(v), v, np.nan) for name, v in columns.items()}
+    return {name: _finite_or_nan(values) for name, values in columns.items()}
+
+
+def _finite_or_nan(values: Floats) -> Floats:
+    infinite = np.isinf(values)
+    return np.where(infinite, np.nan, values) if infinite.any() else values
 
 
 def measure_step(step: Step, record: Record) -> Mapping[str, float]:

@@ -74,7 +74,7 @@ class Encoder:
 
     def _ids(self, segment: Segment, cut: int = 0) -> list[int]:
         ids = (self._markup if segment.markup else self._data)[segment.text]
-        return ids[: len(ids) - cut]
+        return ids[:-cut] if cut else ids
 
     def _tokenise(self, texts: list[str], markup: bool) -> list[list[int]]:
         if isinstance(self._backend, EncodesBatches):

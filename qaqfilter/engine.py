@@ -89,7 +89,7 @@ def _write(chain: Chain, directory: RunDirectory) -> tuple[int, int]:
     observer.started("writing", chain.stream.records)
     sink: Sink = recipe.sink.component.create(recipe.sink.options, directory.partial)
     scores = (
-        ScoresFile(directory.partial / SCORES, chain.likelihoods, chain.columns)
+        ScoresFile(directory.partial / SCORES, chain.fates, chain.likelihoods, chain.columns)
         if recipe.output.scores
         else None
     )

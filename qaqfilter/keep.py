@@ -158,8 +158,10 @@ def decide(
 def _rank_and_count(keep: Keep, chain: _Chain, values: Floats, groups: Ints | None) -> None:
     """The rules that compare rows with one another."""
     of_input = keep.of == "input"
-    ranked = chain.judged if of_input else chain.left
-    ranks = fractional_ranks(np.where(ranked, values, np.nan), groups)
+    ranks = values  # without groups, the highest values are the highest ranks
+    if keep.rank is not None or groups is not None:
+        ranked = chain.judged if of_input else chain.left
+        ranks = fractional_ranks(np.where(ranked, values, np.nan), groups)
     if keep.rank is not None:
         low, high = keep.rank
         chain.value[chain.left] = ranks[chain.left]

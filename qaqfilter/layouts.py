@@ -107,12 +107,18 @@ def detect(row: Row) -> str:
 
 def content_id(query: str, answer: str, system: str | None) -> str:
     """blake2b-128, in hex, of the three texts in UTF-8, each after its length in bytes."""
-    digest = blake2b(digest_size=16)
-    for text in (system or "", query, answer):
-        data = text.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
+    digest = _NO_SYSTEM.copy() if not system else blake2b(_with_length(system), digest_size=16)
+    digest.update(_with_length(query))
+    digest.update(_with_length(answer))
     return digest.hexdigest()
+
+
+def _with_length(text: str) -> bytes:
+    data = text.encode()
+    return len(data).to_bytes(8, "little") + data
+
+
+_NO_SYSTEM = blake2b(_with_length(""), digest_size=16)
 
 
 def _content(row: Row, query: str, answer: str, system: str | None) -> Content:
@@ -134,6 +140,8 @@ def _find(row: Row, name: str) -> object:
     """The value at `name`; a field of that very name beats a path of dots."""
     if name in row:
         return row[name]
+    if "." not in name:
+        return _MISSING
     value: object = row
     for key in name.split("."):
         if not isinstance(value, Mapping) or key not in value:

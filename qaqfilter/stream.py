@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from hashlib import blake2b
+from itertools import compress, islice
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class RecordStream:
     @property
     def digest(self) -> str:
         """blake2b-128, in hex, over every record read by `survey`."""
-        return hashlib.blake2b(b"".join(self._digests), digest_size=16).hexdigest()
+        return blake2b(b"".join(self._digests), digest_size=16).hexdigest()
 
     def survey(
         self, quarantine: Callable[[BadRecord], None], progress: Callable[[int, int], None]
@@ -43,28 +43,27 @@ class RecordStream:
 
         Raises TooManyBadRecords before any model is loaded.
         """
-        ids = array("Q")
-        checker = _Digester()
-        for item in islice(self.source.read(), self.limit):
-            if isinstance(item, BadRecord):
+        hashes = array("q")
+
+        def block_is_through(digest: bytes, count: int, last: Record | BadRecord | None) -> None:
+            self._digests.append(digest)
+            progress(count, 0)
+
+        for item in self._items(block_is_through):
+            if isinstance(item, Record):
+                hashes.append(hash(item.id))
+            else:
                 self.bad += 1
                 quarantine(item)
                 self._refuse_bad(item)
-            else:
-                self.records += 1
-                ids.append(_hash(item.id))
-            checker.add(item)
-            if checker.count % CHECK_EVERY == 0:
-                progress(CHECK_EVERY, 0)
-        progress(checker.count % CHECK_EVERY, 0)
-        self._digests = checker.finish()
+        self.records = len(hashes)
         read = self.records + self.bad
         if self.keys.max_errors < 1 and self.bad > self.keys.max_errors * read:
             raise TooManyBadRecords(
                 f"{self.bad} of {read} records are bad, more than input.max_errors = "
                 f"{self.keys.max_errors:g} allows; they are in quarantine.jsonl"
             )
-        self._find_duplicates(np.frombuffer(ids, dtype=np.uint64))
+        self._find_duplicates(np.frombuffer(hashes, dtype=np.int64))
 
     def _refuse_bad(self, item: BadRecord) -> None:
         if self.keys.on_error == "stop":
@@ -77,77 +76,72 @@ class RecordStream:
                 f"{self.keys.max_errors:g} allows: {item.error}"
             )
 
-    def _find_duplicates(self, hashes: np.typing.NDArray[np.uint64]) -> None:
-        values, counts = np.unique(hashes, return_counts=True)
-        twice = set(values[counts > 1].tolist())
+    def _find_duplicates(self, hashes: Ints) -> None:
+        # Python's own hash will do: it holds for this process, and the ids are compared below.
+        hashes.sort()
+        twice = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
         if twice:
             seen: dict[str, int] = {}
-            for _, record in self.read():
-                if _hash(record.id) in twice:
+            for record in self.read():
+                if hash(record.id) in twice:
                     seen[record.id] = seen.get(record.id, 0) + 1
             self.duplicate_ids = frozenset(id_ for id_, count in seen.items() if count > 1)
 
-    def read(self) -> Iterator[tuple[int, Record]]:
-        """Yield (row, record). Raises SourceError, naming the file, if anything changed."""
-        row = 0
-        checker = _Digester()
-        for item in islice(self.source.read(), self.limit):
-            checker.add(item)
-            block, rest = divmod(checker.count, CHECK_EVERY)
-            grown = checker.count > self.records + self.bad
-            if grown or (rest == 0 and checker.digests[-1] != self._digests[block - 1]):
-                raise _changed(item)
-            if isinstance(item, Record):
-                yield row, item
-                row += 1
-        if checker.finish() != self._digests:
-            raise SourceError("the input changed while the run read it: run again")
+    def read(self) -> Iterator[Record]:
+        """Every good record, in order. Raises SourceError, naming the file, if anything changed."""
+        expected = iter(self._digests)
 
-    def selected(self, rows: Ints) -> Iterator[tuple[int, Record]]:
-        """Yield (row, record) for the given ascending rows."""
-        wanted = iter(rows.tolist())
-        target = next(wanted, None)
-        for row, record in self.read():
-            if row == target:
-                yield row, record
-                target = next(wanted, None)
+        def block_is_through(digest: bytes, count: int, last: Record | BadRecord | None) -> None:
+            if digest != next(expected, None):
+                raise _changed(last)
+
+        row = 0
+        for item in self._items(block_is_through):
+            if isinstance(item, Record):
+                if row == self.records:  # nobody has room for one more, so it is not handed out
+                    raise _changed(item)
+                yield item
+                row += 1
 
     def windows(self, rows: Ints, size: int) -> Iterator[Window]:
         """Windows of `size` consecutive records among the given ascending rows."""
-        found = self.selected(rows)
+        wanted = np.zeros(self.records, dtype=np.bool_)
+        wanted[rows] = True
+        # `compress` asks for a record before it looks whether one is wanted: so what follows the
+        # last wanted one is read too, and its digests are checked.
+        found = compress(self.read(), wanted.tobytes())
         index = 0
-        while part := list(islice(found, size)):
-            numbers = np.array([row for row, _ in part], dtype=np.int64)
-            yield Window(index, numbers, tuple(record for _, record in part))
+        while records := tuple(islice(found, size)):
+            yield Window(index, rows[index * size :][: len(records)], records)
             index += 1
 
+    def _items(self, block_is_through: _BlockIsThrough) -> Iterator[Record | BadRecord]:
+        """Read the source; hand over a digest after every CHECK_EVERY items, and of what is left.
 
-class _Digester:
-    """A digest over every CHECK_EVERY items, and one over what is left."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.digests: list[bytes] = []
-        self._current = hashlib.blake2b(digest_size=16)
-
-    def add(self, item: Record | BadRecord) -> None:
-        self._current.update(len(item.row).to_bytes(8, "big"))
-        self._current.update(item.row)
-        self.count += 1
-        if self.count % CHECK_EVERY == 0:
-            self.digests.append(self._current.digest())
-            self._current = hashlib.blake2b(digest_size=16)
-
-    def finish(self) -> list[bytes]:
-        return [*self.digests, self._current.digest()]
+        One of these comes at the end in any case, over no items if need be.
+        """
+        items = islice(self.source.read(), self.limit)
+        last: Record | BadRecord | None = None
+        count = CHECK_EVERY
+        while count == CHECK_EVERY:
+            count, digest = 0, blake2b(digest_size=16)
+            add = digest.update
+            for count, last in enumerate(islice(items, CHECK_EVERY), start=1):  # noqa: B007
+                row = last.row
+                add(len(row).to_bytes(8, "big"))
+                add(row)
+                yield last
+            block_is_through(digest.digest(), count, last)
 
 
-def _changed(item: Record | BadRecord) -> SourceError:
+_BlockIsThrough = Callable[[bytes, int, Record | BadRecord | None], None]
+"""Called with a block's digest, how many items are in it, and the last item that was read."""
+
+
+def _changed(item: Record | BadRecord | None) -> SourceError:
+    if item is None:
+        return SourceError("the input changed while the run read it: it is empty now")
     return SourceError(
         f"{item.origin.part}: the input changed while the run read it (in the "
         f"{CHECK_EVERY} records up to {item.origin}): run again"
     )
-
-
-def _hash(id_: str) -> int:
-    return int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=8).digest(), "big")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+N = TypeVar("N", bound=np.generic)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -131,10 +132,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodColumn:
-    """One likelihood for many records: float64 sums (nats), int64 token counts, int8 status."""
+    """One likelihood for many records: float64 sums (nats), int32 token counts, int8 status."""
 
     logprob: Floats
-    tokens: Ints
+    tokens: NDArray[np.int32]
     status: NDArray[np.int8]
 
     @classmethod
@@ -142,13 +143,14 @@ class LikelihoodColumn:
         """`size` likelihoods that have not been computed."""
         return cls(
             np.full(size, np.nan),
-            np.zeros(size, dtype=np.int64),
+            np.zeros(size, dtype=np.int32),
             np.full(size, Status.NOT_SCORED, dtype=np.int8),
         )
 
-    def take(self, rows: Ints | Bools) -> LikelihoodColumn:
-        """A copy of some rows."""
-        return LikelihoodColumn(self.logprob[rows], self.tokens[rows], self.status[rows])
+    def take(self, rows: Ints | Bools | slice) -> LikelihoodColumn:
+        """Some rows, read-only: a slice is a view."""
+        logprob, tokens, status = self.logprob[rows], self.tokens[rows], self.status[rows]
+        return LikelihoodColumn(read_only(logprob), read_only(tokens), read_only(status))
 
     def put(self, rows: Ints, values: LikelihoodColumn) -> None:
         """Overwrite some rows."""
@@ -160,9 +162,13 @@ class LikelihoodColumn:
     def nll(self) -> Floats:
         """Mean negative log-likelihood, nats per token; NaN where undefined."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(
-                np.where(self.status == 0, -self.logprob / self.tokens, np.nan), dtype=np.float64
-            )
+            return np.where(self.status == 0, -self.logprob / self.tokens, np.nan)
+
+
+def read_only(values: NDArray[N]) -> NDArray[N]:
+    """The same array, which nobody may write to: a table may show the run's own columns."""
+    values.flags.writeable = False
+    return values
 
 
 class Table:

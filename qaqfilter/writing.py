@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from qaqfilter.types import Floats, LikelihoodColumn, Record, Rejection
 
 SCORES = "scores.parquet"
 CHUNK = 10_000
+AT_ONCE = 256
+"""Records between two words of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +31,22 @@ class Fates:
     value: Floats
     bound: Floats
 
-    def rejection(self, row: int) -> Rejection | None:
-        """Why a row was thrown out, or None for a kept one."""
-        if self.step[row] < 0:
-            return None
-        return Rejection(
-            self.steps[self.step[row]],
-            self.reasons[self.reason[row]],
-            _or_none(self.value[row]),
-            _or_none(self.bound[row]),
-        )
+    def rejections(self) -> Iterator[Rejection | None]:
+        """Why each row was thrown out, or None for a kept one, in order."""
+        for first in range(0, len(self.step), AT_ONCE):
+            # Python's numbers, a few at once: taken one by one from the arrays they cost more
+            # than all else that is done for a row here, and all together they fill the memory.
+            here = slice(first, first + AT_ONCE)
+            columns = (self.step, self.reason, self.value, self.bound)
+            for step, reason, value, bound in zip(
+                *(c[here].tolist() for c in columns), strict=True
+            ):
+                if step < 0:
+                    yield None
+                else:
+                    yield Rejection(
+                        self.steps[step], self.reasons[reason], _or_none(value), _or_none(bound)
+                    )
 
 
 def write_outputs(
@@ -50,15 +59,14 @@ def write_outputs(
     progress: Callable[[int, int], None],
 ) -> tuple[int, int]:
     """Send each record to its place, in stream order; (kept, rejected) as written."""
-    kept = rejected = 0
+    kept = rejected = done = 0
     seen: dict[str, int] = {}
-    for row, found in stream.read():
+    for found, rejection in zip(stream.read(), fates.rejections(), strict=True):
         record = found
         if record.id in stream.duplicate_ids:
             seen[record.id] = seen.get(record.id, 0) + 1
             if seen[record.id] > 1:
                 record = replace(record, id=f"{record.id}#{seen[record.id]}")
-        rejection = fates.rejection(row)
         if rejection is None:
             sink.keep(record)
             kept += 1
@@ -67,8 +75,12 @@ def write_outputs(
                 sink.reject(record, rejection)
             rejected += 1
         if scores is not None:
-            scores.add(record, rejection)
-        progress(1, 0)
+            scores.add(record)
+        done += 1
+        if done == AT_ONCE:
+            progress(done, 0)
+            done = 0
+    progress(done, 0)
     return kept, rejected
 
 
@@ -78,38 +90,31 @@ class ScoresFile:
     def __init__(
         self,
         path: Path,
+        fates: Fates,
         likelihoods: Mapping[str, LikelihoodColumn],
         columns: Mapping[str, Floats],
     ) -> None:
         self._path = path
+        self._fates = fates
         # Each array beside the one whose NaN says where it is null.
         self._numbers: dict[str, tuple[np.typing.NDArray[Any], Floats]] = {}
         for name, column in likelihoods.items():
             self._numbers[f"{name}.logprob"] = (column.logprob, column.logprob)
             self._numbers[f"{name}.tokens"] = (column.tokens, column.logprob)
         self._numbers |= {name: (values, values) for name, values in columns.items()}
-        self._texts: list[tuple[str, str, int, bool, str | None, str | None]] = []
+        self._places: list[tuple[str, str, int]] = []
         self._first = 0
         self._writer: Any = None
 
-    def add(self, record: Record, rejection: Rejection | None) -> None:
+    def add(self, record: Record) -> None:
         """Take one record; rows come in order."""
-        self._texts.append(
-            (
-                record.id,
-                record.origin.part,
-                record.origin.ordinal,
-                rejection is None,
-                rejection.step if rejection else None,
-                rejection.reason if rejection else None,
-            )
-        )
-        if len(self._texts) == CHUNK:
+        self._places.append((record.id, record.origin.part, record.origin.ordinal))
+        if len(self._places) == CHUNK:
             self._flush()
 
     def close(self) -> None:
         """Write what is left."""
-        if self._texts or self._writer is None:
+        if self._places or self._writer is None:
             self._flush()
         self._writer.close()
 
@@ -117,20 +122,32 @@ class ScoresFile:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        names = ("id", "part", "ordinal", "kept", "step", "reason")
-        kinds = (pa.string(), pa.string(), pa.int64(), pa.bool_(), pa.string(), pa.string())
-        values = list(zip(*self._texts, strict=True)) or [() for _ in names]
-        arrays = [pa.array(v, type=k) for v, k in zip(values, kinds, strict=True)]
-        here = slice(self._first, self._first + len(self._texts))
+        here = slice(self._first, self._first + len(self._places))
+        ids, parts, ordinals = zip(*self._places, strict=True) if self._places else ((), (), ())
+        arrays = [
+            pa.array(ids, type=pa.string()),
+            pa.array(parts, type=pa.string()),
+            pa.array(ordinals, type=pa.int64()),
+        ]
+        kept = self._fates.step[here] < 0
+        arrays.append(pa.array(kept))
+        for codes, words in (
+            (self._fates.step, self._fates.steps),
+            (self._fates.reason, self._fates.reasons),
+        ):
+            coded = pa.array(codes[here], mask=kept)
+            dictionary = pa.array(words, type=pa.string())
+            arrays.append(pa.DictionaryArray.from_arrays(coded, dictionary).dictionary_decode())
         for numbers, nulls in self._numbers.values():
             arrays.append(pa.array(numbers[here], mask=np.isnan(nulls[here])))
-        table = pa.Table.from_arrays(arrays, names=[*names, *self._numbers])
+        names = ["id", "part", "ordinal", "kept", "step", "reason", *self._numbers]
+        table = pa.Table.from_arrays(arrays, names=names)
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
         self._writer.write_table(table)
-        self._first += len(self._texts)
-        self._texts.clear()
+        self._first += len(self._places)
+        self._places.clear()
 
 
-def _or_none(value: np.float64) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

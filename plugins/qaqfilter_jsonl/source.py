@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -57,31 +57,24 @@ class JsonlSource:
         """
         paths = self._config.path
         files = find([paths] if isinstance(paths, str) else paths)
-        numbered = ((part, line) for part, path in files for line in lines(path))
-        layout, rows = self._layout(numbered)
-        last, ordinal = "", 0
-        for part, (number, row) in rows:
-            if part != last:
-                last, ordinal = part, 0
-            if (found := _parse(row, number, layout, part, ordinal)) is not None:
-                yield found
-                ordinal += 1
+        layout = self._layout(files)
+        for part, path in files:
+            ordinal = 0
+            for number, row in lines(path):
+                if (found := _parse(row, number, layout, part, ordinal)) is not None:
+                    yield found
+                    ordinal += 1
 
-    def _layout(
-        self, rows: Iterator[tuple[str, tuple[int, bytes]]]
-    ) -> tuple[Layout, Iterator[tuple[str, tuple[int, bytes]]]]:
-        """The layout, and the rows again from the first."""
+    def _layout(self, files: list[tuple[str, Path]]) -> Layout:
+        """The layout that the recipe names, or that of the first rows."""
         if self._config.fields is not None:
-            return by_fields(self._config.fields), rows
+            return by_fields(self._config.fields)
         if self._config.layout != "auto":
-            return LAYOUTS[self._config.layout], rows
+            return LAYOUTS[self._config.layout]
         if self._detected is not None:
-            return self._detected, rows
-        seen: list[tuple[str, tuple[int, bytes]]] = []
+            return self._detected
         problems: list[str] = []
-        for item in rows:
-            seen.append(item)
-            part, (number, row) = item
+        for part, number, row in ((part, *line) for part, path in files for line in lines(path)):
             try:
                 fields = orjson.loads(_payload(row, number))
                 if not isinstance(fields, dict):
@@ -97,11 +90,11 @@ class JsonlSource:
             hint = "name another with input.layout or input.fields"
             _log.info("%s, line %d: layout %s (%s)", part, number, name, hint)
             self._detected = LAYOUTS[name]
-            return self._detected, chain(seen, rows)
+            return self._detected
         if problems:
             raise SourceError(problems[0])
         # Not one object among the rows: they are bad records in any layout.
-        return next(iter(LAYOUTS.values())), iter(seen)
+        return next(iter(LAYOUTS.values()))
 
 
 def _payload(row: bytes, number: int) -> bytes:

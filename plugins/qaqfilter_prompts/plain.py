@@ -27,14 +27,15 @@ class Plain:
 
     def request(self, likelihood: str, record: Record) -> Request:
         """The request for one likelihood. Raises PromptError for an unknown name."""
-        query, answer = Segment(record.query), Segment(record.answer)
         match likelihood:
             case "query":
-                return Request((), query)
+                return Request((), Segment(record.query))
             case "answer":
-                return Request((), answer)
+                return Request((), Segment(record.answer))
             case "answer_given_query":
-                return Request((query, *self._separator), answer)
+                context = (Segment(record.query), *self._separator)
+                return Request(context, Segment(record.answer))
             case "query_given_answer":
-                return Request((answer, *self._separator), query)
+                context = (Segment(record.answer), *self._separator)
+                return Request(context, Segment(record.query))
         raise PromptError(f"the plain format has no likelihood {likelihood!r}")
