@@ -14,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from qaqfilter import BackendError, ModelError, ModelFiles, TokenSequence
+from qaqfilter import BackendError, ModelError, ModelFiles, TokenSequence, Work
+from qaqfilter.protocols import CountsWork
 from qaqfilter_llamacpp import LlamaCppOptions, qaqfilter_backends
 from qaqfilter_llamacpp.decoder import Decoder
-from qaqfilter_llamacpp.library import Interruptible, physical_cores
+from qaqfilter_llamacpp.library import Interruptible
 from qaqfilter_llamacpp.logsoftmax import token_logprobs
+from qaqfilter_llamacpp.machine import cpu_quota, patient_threads, physical_cores, usable_cores
+from tiny_models import export_gguf, make_model
 
 TEXT = """Write a function that returns the n-th Fibonacci number.
 def fib(n):
@@ -60,17 +63,33 @@ def test_options_are_checked_and_described():
     assert all(field.description for field in LlamaCppOptions.model_fields.values())
 
 
-@pytest.mark.parametrize("spread", [0.1, 10.0, 100.0])
-def test_log_softmax_is_exact_to_a_millionth(spread):
-    rng = np.random.default_rng(0)
-    rows = rng.normal(30, spread, (6, 262_144)).astype(np.float32)
-    tokens = [0, 5, 262_143, *(int(row.argmax()) for row in rows[3:])]
+def exact_logprobs(rows, tokens):
     wide = rows.astype(np.float64)
     shifted = wide - wide.max(axis=1, keepdims=True)
-    exact = (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))[range(6), tokens]
+    every = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return every[range(len(rows)), tokens]
+
+
+@pytest.mark.parametrize("centre", [-200, -40, 0, 30, 75, 85, 300])
+@pytest.mark.parametrize("spread", [0.0, 0.1, 10.0, 100.0])
+@pytest.mark.parametrize("size", [100, 32_001, 262_144])
+def test_log_softmax_is_exact_to_a_millionth(centre, spread, size):
+    """Also where float32 could not hold the sum, and where every rounding goes the same way."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(centre, spread, (6, size)).astype(np.float32)
+    tokens = [0, 5, size - 1, *(int(row.argmax()) for row in rows[3:])]
     found = token_logprobs(rows, tokens)
-    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found, exact_logprobs(rows, tokens), rtol=0, atol=1e-6)
     assert (found <= 0).all()
+
+
+def test_log_softmax_of_a_row_does_not_depend_on_other_rows():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(0, 5, (9, 5000)).astype(np.float32)
+    rows[::2] += 100  # these are shifted, and the others are not
+    together = token_logprobs(rows, [7] * 9)
+    for row, value in zip(rows, together, strict=True):
+        assert token_logprobs(row[np.newaxis], [7])[0] == value
 
 
 def test_log_softmax_at_its_edges():
@@ -128,7 +147,171 @@ def test_a_call_is_stopped_by_an_exception_on_the_waiting_thread(monkeypatch):
 
 
 def test_there_are_cores():
-    assert 1 <= physical_cores() <= os.cpu_count()
+    assert 1 <= usable_cores() <= physical_cores() <= os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, None),
+        ({"": "max 100000"}, None),
+        ({"a": "150000 100000"}, 1.5),
+        ({"a": "max 100000", "a/b": "400000 100000"}, 4),
+        ({"": "50000 100000", "a/b": "400000 100000"}, 0.5),
+        ({"a/b": "nonsense"}, None),
+    ],
+)
+def test_the_smallest_quota_counts(tmp_path, monkeypatch, limits, expected):
+    membership, root = tmp_path / "cgroup", tmp_path / "root"
+    membership.write_text("1:cpu:/x\n0::/a/b\n")
+    for group, text in limits.items():
+        (root / group).mkdir(parents=True, exist_ok=True)
+        (root / group / "cpu.max").write_text(text + "\n")
+    assert cpu_quota(membership, root) == expected
+    assert cpu_quota(tmp_path / "none", root) is None
+    monkeypatch.setattr("qaqfilter_llamacpp.machine.cpu_quota", lambda: 0.5)
+    assert usable_cores() == 1
+
+
+def test_threads_wait_asleep_unless_the_environment_says_how(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    with patient_threads():
+        assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert "OMP_WAIT_POLICY" not in os.environ
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    with patient_threads():
+        assert os.environ["OMP_WAIT_POLICY"] == "active"
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
+
+
+# --- with a small model of random weights -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny_path(tmp_path_factory):
+    folder = make_model(tmp_path_factory.mktemp("tiny") / "llama")
+    return export_gguf(folder, folder.parent / "tiny.gguf")
+
+
+@pytest.fixture
+def tiny(tiny_path):
+    backend = create(tiny_path, threads=2)
+    yield backend
+    backend.close()
+
+
+def tokens(count, seed):
+    return tuple(int(token) for token in np.random.default_rng(seed).integers(4, 512, count))
+
+
+def alone(path, sequence, **options):
+    backend = create(path, threads=1, **options)
+    try:
+        return backend.logprobs([sequence])[0]
+    finally:
+        backend.close()
+
+
+def test_a_shared_prefix_is_computed_once_across_calls(tiny, tiny_path):
+    """A prompt's 60 tokens, data of other lengths behind it, one call each; to the bit."""
+    prefix = tokens(60, 0)
+    data = [tokens(count, 1 + number) for number, count in enumerate((30, 5, 41, 4, 100))]
+    sequences = [TokenSequence((*prefix, *ids), ((60, 60 + len(ids)),), 60) for ids in data]
+    found = [tiny.logprobs([sequence])[0] for sequence in sequences]
+    # 59 of them can be kept (the last predicts the data's first), which is 56 in groups of 8.
+    first, *others = (len(sequence.ids) - 1 for sequence in sequences)
+    assert isinstance(tiny, CountsWork)
+    assert tiny.work.reused == 56 * len(others)
+    assert tiny.work.computed == first + sum(count - 56 for count in others)
+    for sequence, values in zip(sequences, found, strict=True):
+        np.testing.assert_array_equal(values, alone(tiny_path, sequence), strict=True)
+    together = tiny.logprobs(sequences[::-1])
+    np.testing.assert_array_equal(np.hstack(together[::-1]), np.hstack(found))
+
+
+def test_work_is_counted(tiny):
+    assert tiny.work == Work(0, 0, 0)
+    ids = tokens(150, 3)
+    tiny.logprobs([TokenSequence(ids, ((140, 146),))])  # up to 144, in groups of 8
+    assert tiny.work == Work(145, 0, 7)
+    tiny.logprobs([TokenSequence(ids, ((99, 100),)), TokenSequence(ids, ((9, 9),))])
+    assert tiny.work == Work(145 + 3, 96, 7 + 5)
+    tiny.close()
+    assert tiny.work == Work(148, 96, 12)
+
+
+def test_the_context_grows_with_the_sequences_and_changes_nothing(tiny_path, monkeypatch):
+    import llama_cpp
+
+    monkeypatch.setattr("qaqfilter_llamacpp.decoder._SMALLEST_CONTEXT", 256)
+    sequences = [
+        TokenSequence(tokens(count, count), ((1, count),)) for count in (20, 250, 260, 30, 500)
+    ]
+    backend = create(tiny_path, threads=1)
+    try:
+        rooms = []
+        for sequence in sequences:
+            (found,) = backend.logprobs([sequence])
+            rooms.append(llama_cpp.llama_n_ctx(backend._decoder._context))
+            np.testing.assert_array_equal(found, alone(tiny_path, sequence, n_ctx=512))
+        assert rooms == [256, 256, 512, 512, 512]
+    finally:
+        backend.close()
+
+
+def test_a_context_too_large_for_the_memory_says_so(tiny, monkeypatch):
+    import llama_cpp
+
+    with monkeypatch.context() as patch:
+        patch.setattr(llama_cpp, "llama_init_from_model", lambda model, parameters: None)
+        with pytest.raises(ModelError, match=r"context of 512 tokens: .*; set a smaller n_ctx"):
+            tiny.logprobs([TokenSequence((2, 5), ((1, 2),))])
+    assert len(tiny.logprobs([TokenSequence((2, 5), ((1, 2),))])[0][0]) == 1
+
+
+def test_texts_are_encoded_while_the_weights_are_loaded(tiny_path):
+    """The bare vocabulary gives way to the whole model, and no call may meet neither."""
+    text = "def mean(values):\n    return sum(values) / len(values)  # <|end|>\n"
+    for _ in range(5):
+        backend = create(tiny_path, threads=1)
+        expected = backend.encode(text, markup=False)
+        begun, done = threading.Event(), threading.Event()
+        seen: list = []
+
+        def hammer(backend=backend, begun=begun, done=done, seen=seen):
+            try:
+                while not done.is_set():
+                    seen.append(backend.encode(text, markup=False))
+                    begun.set()
+            except BaseException as error:
+                seen.append(error)
+                raise
+
+        thread = threading.Thread(target=hammer)
+        thread.start()
+        assert begun.wait(10)
+        backend.logprobs([TokenSequence(tokens(40, 0), ((1, 40),))])
+        before = len(seen)
+        while len(seen) < before + 3 and thread.is_alive():
+            pass
+        done.set()
+        thread.join()
+        backend.close()
+        assert all(ids == expected for ids in seen)
+
+
+def test_the_choice_is_logged_once(tiny_path, caplog):
+    with caplog.at_level(logging.INFO):
+        backend = create(tiny_path, threads=2, n_ctx=300)
+        assert not caplog.records
+        for _ in range(2):
+            backend.logprobs([TokenSequence((2, 5), ((1, 2),))])
+        backend.close()
+    (record,) = caplog.records
+    assert record.name == "qaqfilter_llamacpp.backend"
+    assert "tiny.gguf: llama" in record.message
+    assert "F32, 2 threads, chunks of 128, context of up to 300 tokens" in record.message
 
 
 # --- with Gemma -----------------------------------------------------------------------------

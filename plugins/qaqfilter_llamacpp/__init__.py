@@ -4,7 +4,8 @@
       weak: {use: llamacpp, model: qwen3-0.6b-q8_0.gguf}
 
 `backend.py` joins `vocabulary.py` (text to ids), `decoder.py` (ids to rows of logits) and
-`logsoftmax.py` (rows to log-probabilities); `library.py` holds what is one per process.
+`logsoftmax.py` (rows to log-probabilities); `library.py` holds what is one per process, and
+`machine.py` chooses the threads.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 from pydantic import Field
 
 from qaqfilter import Backend, Component, ModelLocation, Needs, Options, Resources, hookimpl
+from qaqfilter_llamacpp.machine import patient_threads
 
 
 class LlamaCppOptions(Options):
@@ -32,7 +34,8 @@ class LlamaCppOptions(Options):
         None,
         ge=2,
         description="Most tokens in a sequence, the start token included. Default: what the "
-        "model was trained on, at most 4096. Memory grows with it; scores do not change.",
+        "model was trained on, at most 4096. Memory grows with the longest sequence met, up to "
+        "this; scores do not change.",
     )
     n_gpu_layers: int = Field(
         0,
@@ -43,8 +46,8 @@ class LlamaCppOptions(Options):
     threads: int | None = Field(
         None,
         ge=1,
-        description="Threads to compute with. Default: one a physical core. On a CPU the scores "
-        "do not depend on it.",
+        description="Threads to compute with. Default: one for each physical core that the process "
+        "may use, within its CPU quota. On a CPU the scores do not depend on it.",
     )
     kv_type: Literal["f16", "f32"] = Field(
         "f16",
@@ -55,7 +58,8 @@ class LlamaCppOptions(Options):
 
 def create(config: LlamaCppOptions, resources: Resources) -> Backend:
     """Find the file and read its vocabulary; the weights wait for the first scores."""
-    from qaqfilter_llamacpp.backend import LlamaCppBackend
+    with patient_threads():
+        from qaqfilter_llamacpp.backend import LlamaCppBackend
 
     return LlamaCppBackend(config, resources)
 

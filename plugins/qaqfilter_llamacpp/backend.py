@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import llama_cpp
 import numpy as np
 
-from qaqfilter import BackendError, ChatTemplate, ModelError, Resources, TokenSequence
+from qaqfilter import BackendError, ChatTemplate, ModelError, Resources, TokenSequence, Work
 from qaqfilter.types import Floats
 from qaqfilter_llamacpp import LlamaCppOptions
 from qaqfilter_llamacpp.decoder import CHUNK, GROUP, Decoder
-from qaqfilter_llamacpp.library import (
-    Interruptible,
-    complaints,
-    initialise,
-    physical_cores,
-    versions,
-)
+from qaqfilter_llamacpp.library import Interruptible, complaints, initialise, versions
 from qaqfilter_llamacpp.logsoftmax import token_logprobs
+from qaqfilter_llamacpp.machine import usable_cores
 from qaqfilter_llamacpp.vocabulary import Vocabulary, model_parameters
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT_CONTEXT = 4096
 
@@ -46,6 +45,8 @@ class LlamaCppBackend:
         self._files = files
         self._decoder: Decoder | None = None
         self._model: Any = None
+        # Held while something is tokenised, and while the model it is tokenised with is replaced.
+        self._swapping = threading.Lock()
         initialise()
         if config.n_gpu_layers and not llama_cpp.llama_supports_gpu_offload():
             raise ModelError(
@@ -71,10 +72,12 @@ class LlamaCppBackend:
     def encode(self, text: str, *, markup: bool) -> list[int]:
         """Token ids of one segment: no BOS, no dummy space; special tokens only in markup.
 
+        May be called on another thread while `logprobs` runs.
         Raises BackendError for text that is not Unicode (half a surrogate pair).
         """
-        self._check_open()
-        return self._vocabulary.encode(text, markup=markup)
+        with self._swapping:
+            self._check_open()
+            return self._vocabulary.encode(text, markup=markup)
 
     def logprobs(self, sequences: Sequence[TokenSequence]) -> list[tuple[Floats, ...]]:
         """Log-probabilities (nats, ≤ 0, NaN from the model stays NaN) of the spans' tokens.
@@ -91,15 +94,23 @@ class LlamaCppBackend:
         found = {index: self._score(decoder, sequences[index]) for index in order}
         return [found[index] for index in range(len(sequences))]
 
+    @property
+    def work(self) -> Work:
+        """Positions computed, reused, and decoded only to fill up a group of 8, so far.
+
+        Positions behind the last scored token are none of these: they are never computed.
+        """
+        return self._decoder.work if self._decoder is not None else Work()
+
     def close(self) -> None:
         """Free context, batch and model now. May be called again."""
         self._runner.close()  # first: a call that Ctrl-C left behind must not lose its memory
         if self._decoder is not None:
             self._decoder.close()
-            self._decoder = None
-        if self._model:
-            llama_cpp.llama_model_free(self._model)
-            self._model = None
+        with self._swapping:
+            if self._model:
+                llama_cpp.llama_model_free(self._model)
+                self._model = None
 
     def _score(self, decoder: Decoder, sequence: TokenSequence) -> tuple[Floats, ...]:
         ids = sequence.ids
@@ -151,25 +162,37 @@ class LlamaCppBackend:
         return model
 
     def _open_decoder(self) -> Decoder:
-        """Load the weights in place of the bare vocabulary, and make a context."""
+        """Load the weights in place of the bare vocabulary, and say what will compute."""
         model = self._load(vocab_only=False)
-        vocabulary = Vocabulary(model, self._files.path)
-        llama_cpp.llama_model_free(self._model)
-        self._model, self._vocabulary = model, vocabulary
+        with self._swapping:
+            llama_cpp.llama_model_free(self._model)
+            self._model, self._vocabulary = model, Vocabulary(model, self._files.path)
+        threads = self._config.threads or usable_cores()
         self._decoder = Decoder(
             model,
             self._runner,
-            n_ctx=self.max_length,
-            threads=self._config.threads or physical_cores(),
+            longest=self.max_length,
+            shortest=self.max_length if self._long_context else 0,
+            threads=threads,
             kv_type=self._config.kv_type,
             gpu=self._config.n_gpu_layers != 0,
-            vocabulary=vocabulary.size,
+            vocabulary=self._vocabulary.size,
+        )
+        logger.info(
+            f"{self._files.path.name}: {self._vocabulary.description}, "
+            f"{threads} thread{'s' * (threads > 1)}, chunks of {CHUNK}, context of up to "
+            f"{self.max_length} tokens, {self._config.kv_type} cache that grows as needed"
         )
         return self._decoder
 
+    @property
+    def _long_context(self) -> bool:
+        """Some models (Phi 3) change their position encoding with the size of the context."""
+        original = self._vocabulary.number("rope.scaling.original_context_length")
+        return original is not None and self.max_length > original
+
     def _facts(self) -> dict[str, object]:
         """Everything that moves a number; n_ctx and threads do not (tested)."""
-        original = self._vocabulary.number("rope.scaling.original_context_length")
         return {
             "weights": self._files.digest,
             "file_type": self._vocabulary.metadata("general.file_type"),
@@ -180,8 +203,7 @@ class LlamaCppBackend:
             "chunk": f"{CHUNK} in groups of {GROUP}, one sequence at a time",
             "start_token": self.start_token,
             "adds_start": self.adds_start,
-            # Some models (Phi 3) change their position encoding with the size of the context.
-            "long_context": original is not None and self.max_length > original,
+            "long_context": self._long_context,
         }
 
     def _chat_template(self) -> ChatTemplate | None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 import llama_cpp  # noqa: TID253 - only backend.py and its helpers import this file
@@ -61,21 +59,6 @@ def versions() -> dict[str, str]:
         "llama-cpp-python": llama_cpp.__version__,
         "system": llama_cpp.llama_print_system_info().decode().strip(" |"),
     }
-
-
-def physical_cores() -> int:
-    """Cores that this process may use, hyperthreads counted once where the system tells."""
-    if sys.platform != "linux":
-        return os.cpu_count() or 1
-    allowed = os.sched_getaffinity(0)
-    siblings = set()
-    for cpu in allowed:
-        try:
-            folder = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-            siblings.add((folder / "thread_siblings_list").read_text())
-        except OSError:
-            return len(allowed)
-    return len(siblings)
 
 
 class Interruptible:

@@ -74,6 +74,13 @@ class Vocabulary:
         return int(value) if value and value.isdigit() else None
 
     @property
+    def description(self) -> str:
+        """Family, size and quantisation, as llama.cpp words them: gemma3 270M Q4_K - Medium."""
+        buffer = ctypes.create_string_buffer(256)
+        llama_cpp.llama_model_desc(self._model, buffer, 256)
+        return buffer.value.decode("utf-8", "replace")
+
+    @property
     def causal(self) -> bool:
         """Whether the model predicts each token from those before it."""
         architecture = self.metadata("general.architecture")
