@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,33 +11,43 @@ from qaqfilter.errors import BackendError
 from qaqfilter.types import Ints, TokenSequence
 
 OVERHEAD = 1 / 32
-"""What starting a batch costs, as a share of the budget: backends choose their budget so."""
+"""What starting a padded batch costs, as a share of the budget: backends choose theirs so."""
 
 
 def plan_batches(sequences: Sequence[TokenSequence], budget: int) -> list[list[int]]:
-    """Split indices of `sequences` into batches of at most `budget` tokens, padding included.
+    """Split indices of `sequences` into batches of at most `budget` tokens, one call each.
 
     A batch holds sequences with the same shared beginning (`TokenSequence.prefix`), which is not
-    counted, and the batches with one beginning follow each other. A single sequence over the
-    budget makes a batch of its own. Longest first, so that a batch that does not fit the memory
-    is met at once. A function of the arguments alone: the same window, the same batches.
+    counted, and the batches with one beginning follow each other. They are about equally large;
+    a single sequence over the budget makes one of its own. Longest first, so that a batch that
+    does not fit the memory is met at once, and neighbours are about as long as one another. A
+    function of the arguments alone: the same window, the same batches.
     """
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, sequence in enumerate(sequences):
         groups.setdefault(sequence.ids[: sequence.prefix], []).append(index)
     batches = []
     for shared, members in groups.items():
-        lengths = [len(sequences[index].ids) - len(shared) for index in members]
-        batches += [[members[i] for i in b] for b in token_budget_batches(lengths, budget)]
+        lengths = {index: len(sequences[index].ids) - len(shared) for index in members}
+        enough = sum(lengths.values()) / max(1, math.ceil(sum(lengths.values()) / budget))
+        batch: list[int] = []
+        size = 0
+        for index in sorted(members, key=lambda i: (-lengths[i], i)):
+            if batch and (size >= enough or size + lengths[index] > budget):
+                batches.append(batch)
+                batch, size = [], 0
+            batch.append(index)
+            size += lengths[index]
+        batches.append(batch)
     return batches
 
 
 def token_budget_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Split indices of `lengths` into batches of at most `budget` tokens, at the least cost.
+    """Split indices of `lengths` into batches to be padded to at most `budget` tokens each.
 
-    The cost of a batch is its padded size, that is its longest length times its sequences, and
-    OVERHEAD of the budget. Sorted by length, the cheapest cuts are found for every beginning of
-    the list in turn (dynamic programming).
+    For a backend that pads, at the least cost: a batch costs its padded size, that is its longest
+    length times its sequences, and OVERHEAD of the budget. Sorted by length, longest first, the
+    cheapest cuts are found for every beginning of the list in turn (dynamic programming).
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     overhead = budget * OVERHEAD

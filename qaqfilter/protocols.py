@@ -101,7 +101,8 @@ class Backend(Protocol):
     facts: everything that changes a number beyond the stated tolerance; goes into the
         fingerprint.
     max_length: most tokens in a sequence, the start token included.
-    batch_tokens: most tokens, padding included, that one call of `logprobs` should get.
+    batch_tokens: most tokens that one call of `logprobs` should get; what is to be padded the
+        backend splits further (`qaqfilter.batching.token_budget_batches`).
     start_token: the id put before a sequence: BOS, or EOS where the model has no BOS.
     adds_start: whether the model expects the start token even before template text.
     chat_template: the model's own, or None.

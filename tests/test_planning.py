@@ -51,7 +51,7 @@ class PositionBackend:
 
     def logprobs(self, sequences):
         self.seen += sequences
-        self.calls.append(max(len(s.ids) for s in sequences) * len(sequences))
+        self.calls.append(sum(len(s.ids) for s in sequences))
         return [
             tuple(np.array([-self.cost(s.ids[: p + 1]) for p in range(a, b)]) for a, b in s.spans)
             for s in sequences
@@ -315,6 +315,19 @@ def test_a_batch_holds_one_prefix_and_does_not_count_it():
     lengths = [(one, 8), (two, 6), (one, 7), (two, 6), (one, 8)]
     batches = plan_batches([sequence(*x) for x in lengths], 16)
     assert [sorted(batch) for batch in batches] == [[0, 4], [2], [1, 3]]
+
+
+@given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 120))
+def test_a_call_gets_no_more_than_the_budget(lengths, budget):
+    batches = plan_batches([TokenSequence((7,) * n, ()) for n in lengths], budget)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    sizes = [sum(lengths[i] for i in batch) for batch in batches]
+    alone = [len(batch) == 1 for batch in batches]
+    assert all(size <= budget or one for size, one in zip(sizes, alone, strict=True))
+    for first, second in itertools.pairwise(batches):
+        assert min(lengths[i] for i in first) >= max(lengths[i] for i in second)
+    if max(lengths, default=0) * 4 < budget:  # none that does not fit beside others
+        assert len(batches) <= 1 + 2 * sum(lengths) // budget
 
 
 def test_the_next_window_is_prepared_while_one_is_scored():

@@ -40,7 +40,7 @@ class TransformersOptions(Options):
     )
     batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
-        description="Most tokens in a batch, padding included. `auto` finds it by a short probe, "
+        description="Most tokens in a batch. `auto` finds it by a short probe, "
         "once for each model and machine. A batch that does not fit in memory is halved, and so "
         "are later ones of its size.",
     )

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from qaqfilter import BackendError, ModelError, Resources, TokenSequence, Work
-from qaqfilter.batching import check_sequences
+from qaqfilter.batching import check_sequences, token_budget_batches
 from qaqfilter.store import fingerprint
 from qaqfilter.types import Floats
 from qaqfilter_transformers import TransformersOptions, loading
@@ -21,7 +21,7 @@ from qaqfilter_transformers.batch import Batch, deal, examples
 from qaqfilter_transformers.beginning import Beginnings, can_share
 from qaqfilter_transformers.budget import batch_budget
 from qaqfilter_transformers.encoding import Encoder
-from qaqfilter_transformers.head import Head, choose_head
+from qaqfilter_transformers.head import Head, Part, choose_head
 from qaqfilter_transformers.memory import free_memory, is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class TransformersBackend:
         self._vocabulary = int(self._hf_config.get_text_config().vocab_size)
         self.max_length = loading.max_length(self._hf_config, config.model, config.max_length)
         self._budget = 0 if config.batch_tokens == "auto" else config.batch_tokens
-        self._fits = 0  # most cells (batch x length) to try after an out-of-memory; 0: no limit
+        self._fits = 0  # most tokens to try at once after an out-of-memory; 0: no limit
         self._work = Work()
         self._device = _device(config.device)
         self._dtype = _dtype(config.dtype, self._device)
@@ -85,7 +85,7 @@ class TransformersBackend:
 
     @property
     def batch_tokens(self) -> int:
-        """Most tokens in a batch, padding included; `auto` loads the weights and probes."""
+        """Most tokens in a batch; `auto` loads the weights and probes."""
         if not self._budget:
             self._budget = batch_budget(self._probe, fingerprint(self.facts), self._device)
         return min(self._budget, self._fits or self._budget)
@@ -108,7 +108,7 @@ class TransformersBackend:
     def logprobs(self, sequences: Sequence[TokenSequence]) -> list[Spans]:
         """Log-probabilities (nats, float64, at most 0) of each span, given all tokens before.
 
-        The sequences are one padded batch; one that does not fit in memory is halved. Raises
+        A batch that does not fit in memory is halved. Raises
         BackendError, before anything runs, for a sequence that is too long or malformed, and
         where a single sequence does not fit in memory.
         """
@@ -120,44 +120,48 @@ class TransformersBackend:
         self._model = None
         free_memory()
 
-    def _halving(self, batch: list[TokenSequence]) -> list[Spans]:
-        cells = len(batch) * max(len(sequence.ids) for sequence in batch)
-        if not self._fits or cells <= self._fits or len(batch) == 1:
+    def _halving(self, sequences: list[TokenSequence]) -> list[Spans]:
+        tokens = sum(len(sequence.ids) for sequence in sequences)
+        if not self._fits or tokens <= self._fits or len(sequences) == 1:
             try:
-                return self._run(batch)
+                return self._run(sequences)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if len(batch) == 1:
+                if len(sequences) == 1:
                     raise BackendError(
-                        f"out of memory on {self._device} with a single sequence of {cells} "
+                        f"out of memory on {self._device} with a single sequence of {tokens} "
                         "tokens: lower max_length, take a smaller dtype, model or device"
                     ) from error
             # Outside the handler: its traceback kept the failed batch's tensors alive.
             free_memory()
-            self._fits = cells // 2
-            log.warning("out of memory with %d tokens in a batch; halving it", cells)
-        middle = len(batch) // 2
-        return self._halving(batch[:middle]) + self._halving(batch[middle:])
+            self._fits = tokens // 2
+            log.warning("out of memory with %d tokens in a batch; halving it", tokens)
+        middle = len(sequences) // 2
+        return self._halving(sequences[:middle]) + self._halving(sequences[middle:])
 
     def _run(self, sequences: list[TokenSequence]) -> list[Spans]:
         model = self._loaded()
+        lengths = [len(s.ids) - max(0, s.prefix - 1) for s in sequences]
+        padded = token_budget_batches(lengths, self.batch_tokens)
+        order = [index for part in padded for index in part]
+        known = model.beginnings.computed
         with torch.inference_mode():
-            batch = Batch.of(sequences, self._device, share=model.shares)
-            if batch is None:
-                return deal(sequences, np.empty(0))
-            known = model.beginnings.computed
-            values = model.head.logprobs(batch, model.beginnings.past(batch.beginning))
-            dealt = deal(sequences, values.cpu().numpy())
+            batches = [
+                Batch.of([sequences[i] for i in part], self._device, share=model.shares)
+                for part in padded
+            ]
+            parts = [Part(b, model.beginnings.past(b.beginning)) for b in batches if b is not None]
+            values = model.head.logprobs(parts).cpu().numpy() if parts else np.empty(0)
         # A beginning that had to be computed was not reused by the first who needed it.
         first = model.beginnings.computed - known
-        done, cost = self._work, batch.work
         self._work = Work(
-            done.computed + cost.computed + first,
-            done.reused + cost.reused - first,
-            done.padding + cost.padding,
+            self._work.computed + sum(part.batch.work.computed for part in parts) + first,
+            self._work.reused + sum(part.batch.work.reused for part in parts) - first,
+            self._work.padding + sum(part.batch.work.padding for part in parts),
         )
-        return dealt
+        dealt = deal([sequences[index] for index in order], values)
+        return [spans for _, spans in sorted(zip(order, dealt, strict=True), key=lambda x: x[0])]
 
     def _probe(self, tokens: int) -> None:
         """Score a batch of `tokens` tokens as it comes: some sequences, every position."""
@@ -167,7 +171,7 @@ class TransformersBackend:
         with torch.inference_mode():
             batch = Batch.of(examples(model.weights, lengths), self._device, share=False)
             assert batch is not None
-            model.head.logprobs(batch)
+            model.head.logprobs([Part(batch)])
 
     def _loaded(self) -> _Loaded:
         if self._model is None:

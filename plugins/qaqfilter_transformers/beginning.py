@@ -12,7 +12,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from qaqfilter_transformers.batch import Batch, examples
-from qaqfilter_transformers.head import Head, WholeHead, same
+from qaqfilter_transformers.head import Head, Part, WholeHead, same
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +82,13 @@ def can_share(model: Any, head: Head) -> bool:
     assert forked is not None
     assert whole is not None
     try:
-        got = head.logprobs(forked, Beginnings(model).past(forked.beginning))
+        got = head.logprobs([Part(forked, Beginnings(model).past(forked.beginning))])
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, TypeError, ValueError, LookupError, RuntimeError) as error:
         log.info("%s shares no beginnings: %s", type(model).__name__, error)
         return False
-    return same(got, head.logprobs(whole), model.dtype)
+    return same(got, head.logprobs([Part(whole)]), model.dtype)
 
 
 def _behind(shared: Tensor, own: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -32,39 +32,55 @@ from qaqfilter_transformers.batch import Batch, examples
 
 log = logging.getLogger(__name__)
 
-CACHE_NUMBERS = 2**22
-"""Logits of a block on a CPU, rows x words: 16 MiB, which a level 3 cache holds."""
+CPU_WORDS = 1024
+"""Words of a block on a CPU: 8 MiB of logits stay in the cache; 4,096 took a third longer."""
 MEMORY_NUMBERS = 2**26
 """Logits held at a time elsewhere: 256 MiB as float32."""
 MOST_ROWS = 2048
-"""Rows for which the head's weights are read once; more gain nothing."""
+"""Rows for which the head's weights are read once: with 300 it takes a third longer."""
 
 # Largest difference of log-probabilities, relative to the largest, that rounding explains.
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 
 
 class Head(Protocol):
-    """Runs the model on a padded batch and gives the likelihoods that the batch asks for."""
+    """Runs the model on padded batches and gives the likelihoods that they ask for."""
 
     name: str
 
-    def logprobs(self, batch: Batch, past: Any = None) -> Tensor:
-        """Log-probability (nats, float64, at most 0) of each of ``batch.targets``.
-
-        `past` is a transformers Cache of what stands before every sequence, or None.
-        """
+    def logprobs(self, parts: Sequence[Part]) -> Tensor:
+        """Log-probability (nats, float64, at most 0) of each of the batches' targets, in order."""
         ...
 
 
+class Part(NamedTuple):
+    """A padded batch; `past` is a transformers Cache of what stands before every sequence."""
+
+    batch: Batch
+    past: Any = None
+
+
+class Replayed(NamedTuple):
+    """A pass to be replayed: the body's output, without hidden states, and the model's inputs."""
+
+    output: Any
+    inputs: dict[str, Any]
+
+
 class _Replay:
-    """The body once for a batch; then the family's forward over hidden states that are known."""
+    """The body once a batch; then the family's forward over hidden states that are known."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.body = model.base_model
 
-    def run_body(self, batch: Batch, past: Any) -> tuple[Tensor, Any, dict[str, Any]]:
-        """Hidden states [targets, width] at the scored positions, and what `replay` needs."""
+    def run_bodies(self, parts: Sequence[Part]) -> tuple[Tensor, Tensor, Replayed]:
+        """Hidden states [targets, width] at the scored positions, the targets, and a pass."""
+        passes = [self._run_body(*part) for part in parts]
+        targets = torch.cat([part.batch.targets for part in parts])
+        return torch.cat([hidden for hidden, _ in passes]), targets, passes[0][1]
+
+    def _run_body(self, batch: Batch, past: Any) -> tuple[Tensor, Replayed]:
         # No mask: padding stands behind what counts, where a causal model does not look.
         inputs = {"input_ids": batch.ids, "use_cache": False}
         if past is not None:
@@ -82,13 +98,13 @@ class _Replay:
         with _forward_of(self.body, first):
             self.model(**inputs)
         ((hidden, output),) = found
-        return hidden, _with_hidden(output, hidden[None, :0]), inputs
+        return hidden, Replayed(_with_hidden(output, hidden[None, :0]), inputs)
 
-    def replay(self, hidden: Tensor, output: Any, inputs: dict[str, Any]) -> Tensor:
+    def replay(self, hidden: Tensor, like: Replayed) -> Tensor:
         """Logits [rows, words] of rows of hidden states, by the family's forward, as float32."""
-        known = _with_hidden(output, hidden[None])
+        known = _with_hidden(like.output, hidden[None])
         with _forward_of(self.body, lambda *_args, **_kwargs: known):
-            logits: Tensor = self.model(**inputs).logits
+            logits: Tensor = self.model(**like.inputs).logits
         if logits.shape[:2] != (1, len(hidden)):
             raise BackendError(f"the head gave {tuple(logits.shape)} for {len(hidden)} rows")
         return logits[0].float()
@@ -105,21 +121,19 @@ class BlockHead(_Replay):
         if type(self.layer) is not torch.nn.Linear:
             raise TypeError(f"its head is a {type(self.layer).__name__}")
 
-    def logprobs(self, batch: Batch, past: Any = None) -> Tensor:
+    def logprobs(self, parts: Sequence[Part]) -> Tensor:
         """See `Head`."""
-        hidden, output, inputs = self.run_body(batch, past)
-        found = []
-        for rows, targets in _together(hidden, batch.targets, MOST_ROWS):
-            logits = self._blocks(rows, output, inputs)
-            found.append(_logprobs(logits, targets))
+        hidden, targets, like = self.run_bodies(parts)
+        found = [
+            _logprobs(self._blocks(rows, like), wanted)
+            for rows, wanted in _together(hidden, targets, MOST_ROWS)
+        ]
         return torch.cat(found)
 
-    def _blocks(
-        self, rows: Tensor, output: Any, inputs: dict[str, Any]
-    ) -> Iterator[tuple[int, Tensor]]:
+    def _blocks(self, rows: Tensor, like: Replayed) -> Iterator[tuple[int, Tensor]]:
         weight, bias = self.layer.weight, self.layer.bias
-        numbers = CACHE_NUMBERS if rows.device.type == "cpu" else MEMORY_NUMBERS
-        width = max(1, numbers // len(rows))
+        on_cpu = rows.device.type == "cpu"
+        width = CPU_WORDS if on_cpu else max(1, MEMORY_NUMBERS // len(rows))
         for low in range(0, len(weight), width):
             part = slice(low, low + width)
 
@@ -128,7 +142,7 @@ class BlockHead(_Replay):
                 return torch.nn.functional.linear(states, weight[part], own)
 
             with _forward_of(self.layer, block):
-                yield low, self.replay(rows, output, inputs)
+                yield low, self.replay(rows, like)
 
 
 class RowHead(_Replay):
@@ -136,13 +150,14 @@ class RowHead(_Replay):
 
     name = "rows"
 
-    def logprobs(self, batch: Batch, past: Any = None) -> Tensor:
+    def logprobs(self, parts: Sequence[Part]) -> Tensor:
         """See `Head`."""
-        hidden, output, inputs = self.run_body(batch, past)
+        hidden, targets, like = self.run_bodies(parts)
         count = max(1, MEMORY_NUMBERS // self.model.config.get_text_config().vocab_size)
-        found = []
-        for rows, targets in _together(hidden, batch.targets, count):
-            found.append(_logprobs([(0, self.replay(rows, output, inputs))], targets))
+        found = [
+            _logprobs([(0, self.replay(rows, like))], wanted)
+            for rows, wanted in _together(hidden, targets, count)
+        ]
         return torch.cat(found)
 
 
@@ -155,11 +170,13 @@ class WholeHead:
         self.model = model
         self._selects = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def logprobs(self, batch: Batch, past: Any = None) -> Tensor:
+    def logprobs(self, parts: Sequence[Part]) -> Tensor:
         """See `Head`; all scored rows of one sequence exist at once. Takes no `past`."""
-        if past is not None:
+        if any(part.past is not None for part in parts):
             raise BackendError("a model that runs whole shares no beginning")
-        found = []
+        return torch.cat([logprobs for part in parts for logprobs in self._each(part.batch)])
+
+    def _each(self, batch: Batch) -> Iterator[Tensor]:
         for number, length in enumerate(batch.lengths):
             mine = batch.where[0] == number
             positions = batch.where[1][mine]
@@ -170,8 +187,7 @@ class WholeHead:
                 logits = self.model(**inputs).logits[0, positions]
             if len(logits) != len(positions):
                 raise BackendError(f"{len(logits)} rows of logits for {len(positions)} positions")
-            found.append(_logprobs([(0, logits.float())], batch.targets[mine]))
-        return torch.cat(found)
+            yield _logprobs([(0, logits.float())], batch.targets[mine])
 
 
 def _together(hidden: Tensor, targets: Tensor, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -236,7 +252,7 @@ def _agrees(model: Any, head: Head) -> bool:
     device = model.get_input_embeddings().weight.device
     batch = Batch.of(examples(model, (12, 7)), device, share=False)
     assert batch is not None
-    got = head.logprobs(batch)
+    got = head.logprobs([Part(batch)])
     expected = []
     for number, length in enumerate(batch.lengths):
         own = model(input_ids=batch.ids[number : number + 1, :length], use_cache=False).logits[0]
