@@ -46,6 +46,7 @@ models: {{one: {{use: zeros}}, two: {{use: zeros}}}}
 steps:
 {steps}
 output: {{use: jsonl, path: "out-{records}"}}
+run: {{store: false}}
 """
 ONE_MODEL = "  - {id: rmi, use: rmi, model: one, keep: {fraction: 0.5}}"
 TWO_MODELS = "  - {id: qaq, use: disagreement, strong: one, weak: two, keep: {fraction: 0.5}}"

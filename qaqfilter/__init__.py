@@ -14,6 +14,7 @@ from qaqfilter.errors import (
     RecipeError,
     RunDirectoryError,
     SourceError,
+    StoreError,
     TooManyBadRecords,
     UsageError,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "SourceError",
     "Stage",
     "Status",
+    "StoreError",
     "Table",
     "TokenSequence",
     "TooManyBadRecords",

@@ -15,13 +15,14 @@ from qaqfilter.costs import Cost
 from qaqfilter.deciding import decide_step, group_steps, is_filter, measure_step, score_step
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.execution import Executor
+from qaqfilter.identity import fingerprint
 from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
 from qaqfilter.protocols import Measures
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer, StepReport
 from qaqfilter.scoring import ScoringStage
-from qaqfilter.store import fingerprint
+from qaqfilter.store import root_of
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import (
     Decisions,
@@ -151,6 +152,7 @@ class Chain:
             likelihoods=names,
             resources=_Resources(self.manager, self.stream),
             too_long=self.recipe.models[model].keys.too_long,
+            store=root_of(self.recipe.run.store),
             progress=self.observer.advanced,
         )
         size = self.stream.records

@@ -27,6 +27,7 @@ class Cost:
     asked: tokens, had every likelihood been computed in a sequence of its own.
     planned: tokens of the sequences that the likelihoods were merged into.
     computed: tokens that went through the model (the last of a sequence need not).
+    stored: tokens of sequences whose likelihoods had been computed before.
     reused: tokens that did not, since another sequence began in the same way.
     padding: positions that stood for nothing, computed to fill a batch.
     seconds: spent inside the backend, loading included.
@@ -35,6 +36,7 @@ class Cost:
     asked: int = 0
     planned: int = 0
     computed: int = 0
+    stored: int = 0
     reused: int = 0
     padding: int = 0
     seconds: float = 0.0
@@ -54,6 +56,7 @@ class Cost:
             self.asked + other.asked,
             self.planned + other.planned,
             self.computed + other.computed,
+            self.stored + other.stored,
             self.reused + other.reused,
             self.padding + other.padding,
             self.seconds + other.seconds,

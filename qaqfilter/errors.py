@@ -9,6 +9,7 @@ QaqfilterError                  exit code 1
 ├── ModelError                  a model cannot be found, loaded or verified
 ├── PromptError                 a prompt or chat template cannot carry the data untouched
 ├── BackendError                a backend broke its contract (wrong count, not finite, above 0)
+├── StoreError                  scores cannot be stored
 └── RunDirectoryError           outputs cannot be written where the recipe says
 
 The messages say where it happened, what is wrong, and how to mend it.
@@ -61,6 +62,10 @@ class PromptError(QaqfilterError):
 
 class BackendError(QaqfilterError):
     """A backend broke its contract; its numbers must not be used."""
+
+
+class StoreError(QaqfilterError):
+    """Scores cannot be written to the score store."""
 
 
 class RunDirectoryError(QaqfilterError):

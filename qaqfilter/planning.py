@@ -7,13 +7,14 @@ different records are computed once. Four likelihoods of a plain prompt cost two
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from qaqfilter.encoding import Encoded
 from qaqfilter.errors import BackendError
+from qaqfilter.identity import score_key
 from qaqfilter.types import Floats, LikelihoodColumn, Status, TokenSequence
 
 
@@ -31,9 +32,27 @@ class Plan:
         """Tokens of the sequences."""
         return sum(len(sequence.ids) for sequence in self.sequences)
 
-    def answers(self, results: Sequence[Sequence[Floats]]) -> LikelihoodColumn:
-        """One row a request, in request order, from checked results."""
-        found = [results[sequence][span] for sequence, span in self.routes]
+    def requests_by_sequence(self) -> list[list[int]]:
+        """For every sequence the requests that it answers."""
+        found: list[list[int]] = [[] for _ in self.sequences]
+        for request, (sequence, _) in enumerate(self.routes):
+            found[sequence].append(request)
+        return found
+
+    def keys(self) -> list[bytes]:
+        """What identifies each request's likelihood (see identity.py), in request order."""
+        found = []
+        for sequence, span in self.routes:
+            start, end = self.sequences[sequence].spans[span]
+            found.append(score_key(start, self.sequences[sequence].ids[:end]))
+        return found
+
+    def answers(
+        self, results: Mapping[int, Sequence[Floats]], requests: Sequence[int]
+    ) -> LikelihoodColumn:
+        """One row for each of `requests`, from checked results by sequence."""
+        routes = (self.routes[request] for request in requests)
+        found = [results[sequence][span] for sequence, span in routes]
         add = np.add.reduce  # what `sum` calls, without the way there
         logprob = np.array([add(array) for array in found], dtype=np.float64)
         tokens = np.array([len(array) for array in found], dtype=np.int32)

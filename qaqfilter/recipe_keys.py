@@ -63,6 +63,11 @@ class RunKeys(Options):
 
     executor: Any = Field("local", description="An executor's name, or a block {use: name, ...}.")
     seed: int = Field(0, description="Seed for every step that draws at random.")
+    store: RecipePath | Literal[False] | None = Field(
+        None,
+        description="Folder of the score store: what was scored once is not scored again, in any "
+        "run. Default: `scores` in the user's cache, or QAQFILTER_STORE. `false`: none.",
+    )
     window: int = Field(
         512, ge=1, description="Records that are planned and batched together (part of the plan)."
     )

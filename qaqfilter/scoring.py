@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from qaqfilter.batching import plan_batches
 from qaqfilter.blocks import Block
 from qaqfilter.costs import Cost, Work
 from qaqfilter.execution import WindowScores
+from qaqfilter.identity import Score
 from qaqfilter.planning import Plan, check_results
 from qaqfilter.preparing import Prepared, Preparer
 from qaqfilter.protocols import Backend, CountsWork, PromptFormat, Resources
 from qaqfilter.recipe_keys import TooLong
+from qaqfilter.store import ScoreStore, open_store
 from qaqfilter.types import Floats, Ints, LikelihoodColumn, Status, Window
 
 Progress = Callable[[int, int], None]
@@ -34,6 +37,7 @@ class ScoringStage:
     likelihoods: tuple[str, ...]
     resources: Resources
     too_long: TooLong = "reject"
+    store: Path | None = None
     progress: Progress = lambda records, tokens: None
 
     @contextmanager
@@ -42,14 +46,16 @@ class ScoringStage:
         backend: Backend = self.backend.component.create(self.backend.options, self.resources)
         try:
             prompt = self.prompt.component.create(self.prompt.options, backend, self.resources)
-            yield Scorer(
-                self.model,
-                backend,
-                prompt,
-                self.likelihoods,
-                too_long=self.too_long,
-                progress=self.progress,
-            )
+            with open_store(self.store, backend.facts) as store:
+                yield Scorer(
+                    self.model,
+                    backend,
+                    prompt,
+                    self.likelihoods,
+                    too_long=self.too_long,
+                    store=store,
+                    progress=self.progress,
+                )
         finally:
             backend.close()
 
@@ -65,11 +71,13 @@ class Scorer:
         likelihoods: Sequence[str],
         *,
         too_long: TooLong = "reject",
+        store: ScoreStore | None = None,
         progress: Progress = lambda records, tokens: None,
     ) -> None:
         self._model = model
         self._backend = backend
         self._likelihoods = tuple(likelihoods)
+        self._store = store
         self._progress = progress
         self._prepare = Preparer(backend, prompt, likelihoods, too_long)
 
@@ -80,12 +88,10 @@ class Scorer:
                 yield self._score(prepared)
 
     def _score(self, prepared: Prepared) -> WindowScores:
-        plan, window = prepared.plan, prepared.window
+        window = prepared.window
         # Which record and which likelihood each request of the plan belongs to.
         record, likelihood = np.nonzero(prepared.status == Status.OK)
-        before = _work_of(self._backend)
-        results, seconds = self._results(plan, record, len(window.records))
-        answers = plan.answers(results)
+        answers, cost = self._answers(prepared.plan, record, len(window.records))
         columns = {}
         for number, name in enumerate(self._likelihoods):
             column = LikelihoodColumn.empty(len(window.records))
@@ -96,31 +102,69 @@ class Scorer:
             window.rows,
             columns,
             prepared.cut,
-            _cost(plan, before, _work_of(self._backend), seconds),
+            cost,
             self._backend.batch_tokens,
             self._backend.facts,
         )
 
-    def _results(
-        self, plan: Plan, record: Ints, records: int
-    ) -> tuple[list[Sequence[Floats]], float]:
-        """The backend's answers, one a sequence, and the seconds that it took."""
-        results: list[Sequence[Floats]] = [()] * len(plan.sequences)
+    def _answers(self, plan: Plan, record: Ints, records: int) -> tuple[LikelihoodColumn, Cost]:
+        """The plan's likelihoods, from the store or from the backend, and what they cost."""
+        before = _work_of(self._backend)
         clock = _Clock()
         with clock:  # asked for its budget, a backend may load the model
             budget = self._backend.batch_tokens
+        # Planned before the store is asked, and computed whole where anything is missing: so the
+        # batches, and with them the last digits, are those of a run that was never interrupted.
         batches = plan_batches(plan.sequences, budget)
         ready, *done = _records_done(plan, batches, record, records)
         self._progress(ready, 0)
+        keys, users = plan.keys(), plan.requests_by_sequence()
+        known = self._store.find(keys) if self._store is not None else {}
+        stored = 0
         for batch, finished in zip(batches, done, strict=True):
+            requests = sorted(request for index in batch for request in users[index])
             given = [plan.sequences[i] for i in batch]
-            with clock:
-                answered = self._backend.logprobs(given)
-            check_results(given, answered, f"of model {self._model!r}")
-            for index, arrays in zip(batch, answered, strict=True):
-                results[index] = arrays
-            self._progress(finished, sum(len(s.ids) for s in given))
-        return results, clock.seconds
+            tokens = sum(len(sequence.ids) for sequence in given)
+            if all(keys[request] in known for request in requests):
+                stored += tokens
+            else:
+                with clock:
+                    answered = self._backend.logprobs(given)
+                check_results(given, answered, f"of model {self._model!r}")
+                results = dict(zip(batch, answered, strict=True))
+                fresh = _scores(plan, results, requests, keys)
+                # What came first counts: it is what a run that goes on from here will find.
+                new = {key: score for key, score in fresh.items() if key not in known}
+                known |= new
+                if self._store is not None:
+                    self._store.add(new)
+            self._progress(finished, tokens)
+        cost = _cost(plan, stored, before, _work_of(self._backend), clock.seconds)
+        return _column([known[key] for key in keys]), cost
+
+
+def _column(scores: Sequence[Score]) -> LikelihoodColumn:
+    logprob, tokens, status = zip(*scores, strict=True) if scores else ((), (), ())
+    return LikelihoodColumn(
+        np.array(logprob, dtype=np.float64),
+        np.array(tokens, dtype=np.int32),
+        np.array(status, dtype=np.int8),
+    )
+
+
+def _scores(
+    plan: Plan,
+    results: Mapping[int, Sequence[Floats]],
+    requests: Sequence[int],
+    keys: Sequence[bytes],
+) -> dict[bytes, Score]:
+    """The scores of a computed batch by key; of equal keys the first."""
+    column = plan.answers(results, requests)
+    values = (column.logprob.tolist(), column.tokens.tolist(), column.status.tolist())
+    found: dict[bytes, Score] = {}
+    for request, score in zip(requests, zip(*values, strict=True), strict=True):
+        found.setdefault(keys[request], Score(*score))
+    return found
 
 
 class _Clock:
@@ -154,8 +198,9 @@ def _work_of(backend: Backend) -> Work | None:
     return backend.work if isinstance(backend, CountsWork) else None
 
 
-def _cost(plan: Plan, before: Work | None, after: Work | None, seconds: float) -> Cost:
+def _cost(plan: Plan, stored: int, before: Work | None, after: Work | None, seconds: float) -> Cost:
     if before is None or after is None:
-        return Cost(asked=plan.asked, planned=plan.tokens, computed=plan.tokens, seconds=seconds)
+        computed = plan.tokens - stored
+        return Cost(plan.asked, plan.tokens, computed, stored, seconds=seconds)
     computed, reused, padding = (now - then for now, then in zip(after, before, strict=True))
-    return Cost(plan.asked, plan.tokens, computed, reused, padding, seconds)
+    return Cost(plan.asked, plan.tokens, computed, stored, reused, padding, seconds)

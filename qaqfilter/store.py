@@ -1,35 +1,195 @@
-"""What identifies a score: the key of its request, and the fingerprint of its backend.
+"""The score store: likelihoods by the key of their tokens, in append-only parquet parts.
 
-Two scores with one key under one fingerprint are the same number.
+    <root>/<fingerprint>/facts.json
+    <root>/<fingerprint>/<time>-<process>-<number>.parquet    key, logprob, tokens, status
+
+Nobody changes a part, and everybody writes their own: there is no lock, and any number of runs may
+use one folder. Where a key stands in several parts, the lowest sum wins, and a number beats a null:
+a rule that holds whatever the order of the parts, before and after they are joined.
+
+Of every key half is held in memory, with the place where the score stands (16 bytes a score);
+scores themselves are read part by part as they are asked for. Parts are in the order of the
+stream, so a window finds its scores in one or two of them.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+import itertools
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from qaqfilter.types import Request
+from qaqfilter.cache import user_cache
+from qaqfilter.errors import StoreError
+from qaqfilter.identity import KEY_BYTES, Score, fingerprint
+from qaqfilter.parts import Part, move_aside, read_keys, read_part, write_part
+from qaqfilter.types import Status
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 5.0
+"""Scores younger than this may be lost to a kill."""
+OPEN_PARTS = 8
+"""Parts whose scores are held at a time."""
+MOST_RUNS = 16
+"""Sorted runs of the index before they are merged into one."""
+
+_numbers = itertools.count()
 
 
-def request_key(request: Request, too_long: str = "reject") -> bytes:
-    """blake2b-128 over the request: segments with their markup bits, boundary, truncation.
+class _Run(NamedTuple):
+    """A sorted piece of the index: the first half of each key, and part << 32 | row."""
 
-    Lengths go before texts, so that no two requests share a byte string.
+    heads: NDArray[np.uint64]
+    places: NDArray[np.uint64]
+
+
+class ScoreStore:
+    """The scores of one fingerprint. `find` sees what was added before, flushed or not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._paths: list[Path] = []
+        self._runs: list[_Run] = []
+        self._open: OrderedDict[int, Part] = OrderedDict()
+        self._pending: dict[bytes, Score] = {}
+        self._flushed = time.monotonic()
+        for path in sorted(folder.glob("*.parquet")):
+            self._learn(path)
+
+    def __len__(self) -> int:
+        """Scores in the parts and not yet flushed; one that stands twice counts twice."""
+        return sum(len(run.heads) for run in self._runs) + len(self._pending)
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
+        """The scores that are known of these keys."""
+        found = {key: self._pending[key] for key in keys if key in self._pending}
+        wanted = [key for key in dict.fromkeys(keys) if key not in found]
+        if not wanted or not self._runs:
+            return found
+        raw = np.frombuffer(b"".join(wanted), dtype=np.uint8).reshape(-1, KEY_BYTES)
+        heads = _heads(raw)
+        for run in self._runs:
+            first = np.searchsorted(run.heads, heads, side="left")
+            last = np.searchsorted(run.heads, heads, side="right")
+            for index in np.flatnonzero(first < last):
+                for place in run.places[first[index] : last[index]].tolist():
+                    score = self._score(place, wanted[index])
+                    if score is not None:
+                        known = found.get(wanted[index])
+                        found[wanted[index]] = score if known is None else _better(known, score)
+        return found
+
+    def add(self, scores: Mapping[bytes, Score]) -> None:
+        """Remember new scores; written to a part when the last one is FLUSH_SECONDS old."""
+        self._pending |= scores
+        if self._pending and time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is new as a part."""
+        if self._pending:
+            path = self.folder / f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.parquet"
+            with _told(self.folder):
+                write_part(path, self._pending)
+            self._pending = {}
+            self._learn(path)
+        self._flushed = time.monotonic()
+
+    def _learn(self, path: Path) -> None:
+        """Take a part into the index; one that is damaged is moved aside, and scored again."""
+        try:
+            keys = read_keys(path)
+        except (OSError, ValueError) as error:  # pyarrow's own errors are kinds of these
+            move_aside(path, error)
+            return
+        heads = _heads(keys)
+        order = np.argsort(heads, kind="stable")
+        place = np.uint64(len(self._paths) << 32) + order.astype(np.uint64)
+        self._paths.append(path)
+        self._runs.append(_Run(heads[order], place))
+        if len(self._runs) > MOST_RUNS:
+            heads = np.concatenate([run.heads for run in self._runs])
+            places = np.concatenate([run.places for run in self._runs])
+            order = np.argsort(heads, kind="stable")
+            self._runs = [_Run(heads[order], places[order])]
+
+    def _score(self, place: int, key: bytes) -> Score | None:
+        """The score at a place, if all of the key is the same."""
+        part, row = self._part(place >> 32), place & 0xFFFFFFFF
+        if row >= len(part.keys) or part.keys[row].tobytes() != key:
+            return None
+        scores = part.scores
+        return Score(float(scores.logprob[row]), int(scores.tokens[row]), int(scores.status[row]))
+
+    def _part(self, number: int) -> Part:
+        if number not in self._open:
+            try:
+                self._open[number] = read_part(self._paths[number])
+            except (OSError, ValueError) as error:
+                move_aside(self._paths[number], error)
+                self._open[number] = Part.empty()
+            if len(self._open) > OPEN_PARTS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]
+
+
+@contextmanager
+def open_store(root: Path | None, facts: Mapping[str, object]) -> Iterator[ScoreStore | None]:
+    """The store of a backend's fingerprint below `root`; flushed on leaving, whatever happened.
+
+    None for none. Raises StoreError where it cannot be written.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(len(request.context).to_bytes(4, "big"))
-    for segment in (*request.context, request.target):
-        text = segment.text.encode("utf-8", "surrogatepass")
-        digest.update(bytes([segment.markup]))
-        digest.update(len(text).to_bytes(8, "big"))
-        digest.update(text)
-    digest.update(too_long.encode())
-    return digest.digest()
+    if root is None:
+        yield None
+        return
+    folder = root / fingerprint(facts)
+    with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        described = folder / "facts.json"
+        if not described.exists():
+            described.write_bytes(orjson.dumps(dict(facts), option=orjson.OPT_INDENT_2))
+        store = ScoreStore(folder)
+    try:
+        yield store
+    finally:
+        store.flush()
 
 
-def fingerprint(facts: Mapping[str, object]) -> str:
-    """blake2b-128, in hex, over the facts of a backend: everything that moves a number."""
-    text = orjson.dumps(dict(facts), option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"the score store {folder} cannot be used: {error}; name another folder with "
+            "run.store, or none with run.store: false"
+        ) from error
+
+
+def root_of(asked: str | Literal[False] | None) -> Path | None:
+    """The folder of the stores: the recipe's, or QAQFILTER_STORE, or `scores` in the cache."""
+    if asked is False:
+        return None
+    chosen = asked or os.environ.get("QAQFILTER_STORE")
+    return Path(chosen).expanduser() if chosen else user_cache() / "scores"
+
+
+def _heads(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(keys[:, :8]).view(np.uint64)[:, 0]
+
+
+def _better(one: Score, other: Score) -> Score:
+    """Of two scores of one key, the one that counts."""
+    defined = [score for score in (one, other) if score.status == Status.OK]
+    return min(defined or [one, other])

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from qaqfilter.errors import QaqfilterError
+from qaqfilter.identity import fingerprint
 from qaqfilter.protocols import Backend
-from qaqfilter.store import fingerprint
 from qaqfilter.types import Floats, TokenSequence
 
 TEXTS = (

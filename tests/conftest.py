@@ -16,6 +16,21 @@ from qaqfilter.manager import PluginManager, load_plugins
 hypothesis.settings.register_profile("qaqfilter", deadline=None)
 hypothesis.settings.load_profile("qaqfilter")
 
+
+@pytest.fixture(scope="session", autouse=True)
+def scores_of_the_session(tmp_path_factory):
+    """What fixtures score goes to a store of the tests' own, never to the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QAQFILTER_STORE", str(tmp_path_factory.mktemp("scores")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_scores(scores_of_the_session, tmp_path_factory, monkeypatch):
+    """Nothing is known from another test."""
+    monkeypatch.setenv("QAQFILTER_STORE", str(tmp_path_factory.mktemp("scores")))
+
+
 PAIRS = [
     ("add two numbers", "def add(a, b):\n    return a + b"),
     ("reverse a string", "def reverse(s):\n    return s[::-1]"),

@@ -177,7 +177,7 @@ class Reader:
             self.runs += 1
             scratch = f"output.path={self.folder / f'scratch-{self.runs}'}"
             try:
-                qaqfilter.run(path, plugins=plugins, overrides=[scratch])
+                qaqfilter.run(path, plugins=plugins, overrides=[scratch, "run.store=false"])
             except qaqfilter.QaqfilterError as error:
                 raise block.fail(f"the recipe does not run: {error}") from error
 

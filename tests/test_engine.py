@@ -88,7 +88,8 @@ def test_score_only_steps_share_the_pass_of_the_next(write_recipe, tmp_path):
     apart = qaqfilter.run(
         write_recipe("  - {id: ifd, use: ifd, keep: {min: 0.0}}\n" + RMI), replace=True
     )
-    together = qaqfilter.run(write_recipe("  - {id: ifd, use: ifd}\n" + RMI), replace=True)
+    path = write_recipe("  - {id: ifd, use: ifd}\n" + RMI)
+    together = qaqfilter.run(path, overrides=["run.store=false"], replace=True)
     assert len(apart.models) == 2
     assert len(together.models) == 1
     cost = together.models[0].cost

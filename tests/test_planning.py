@@ -399,7 +399,7 @@ def test_every_request_is_answered_by_its_own_tokens(records):
     ]
     check_results(planned.sequences, results, "test")
     flat = [request for row in records for request in row]
-    answers = planned.answers(results)
+    answers = planned.answers(dict(enumerate(results)), range(len(planned.routes)))
     assert len(answers.logprob) == len(flat)
     for index, request in enumerate(flat):
         expected = sum(

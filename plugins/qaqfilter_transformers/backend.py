@@ -14,7 +14,7 @@ import transformers
 
 from qaqfilter import BackendError, ModelError, Resources, TokenSequence, Work
 from qaqfilter.batching import check_sequences, token_budget_batches
-from qaqfilter.store import fingerprint
+from qaqfilter.identity import fingerprint
 from qaqfilter.types import Floats
 from qaqfilter_transformers import TransformersOptions, loading
 from qaqfilter_transformers.batch import Batch, deal, examples

@@ -1,10 +1,11 @@
 """The command line: one module per verb, plugin verbs beside ours, and the exit codes.
 
-0 ok, 1 failure, 2 recipe or usage, 3 too many bad records, 130 interrupted.
+0 ok, 1 failure, 2 recipe or usage, 3 too many bad records, 130 interrupted (Ctrl-C or SIGTERM).
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -54,6 +55,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `qaqfilter`: runs a verb and exits with its code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C
     sys.exit(run_cli(arguments))
 
 
@@ -68,6 +70,10 @@ def run_cli(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except click.Abort:
-        click.echo("interrupted: no output was written; earlier outputs are as before", err=True)
+        click.echo(
+            "interrupted: no output was written, earlier outputs are as before; what was scored "
+            "is in the score store, and the same command goes on from there",
+            err=True,
+        )
         return INTERRUPTED
     return result if isinstance(result, int) else 0
