@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -118,8 +119,12 @@ class Scorer:
         batches = plan_batches(plan.sequences, budget)
         ready, *done = _records_done(plan, batches, record, records)
         self._progress(ready, 0)
-        keys, users = plan.keys(), plan.requests_by_sequence()
-        known = self._store.find(keys) if self._store is not None else {}
+        users = plan.requests_by_sequence()
+        keys: Sequence[Any] = range(len(plan.routes))  # without a store, any name will do
+        known: dict[Any, Score] = {}
+        if self._store is not None:
+            keys = plan.keys()
+            known |= self._store.find(keys)
         stored = 0
         for batch, finished in zip(batches, done, strict=True):
             requests = sorted(request for index in batch for request in users[index])
@@ -156,12 +161,12 @@ def _scores(
     plan: Plan,
     results: Mapping[int, Sequence[Floats]],
     requests: Sequence[int],
-    keys: Sequence[bytes],
-) -> dict[bytes, Score]:
+    keys: Sequence[Any],
+) -> dict[Any, Score]:
     """The scores of a computed batch by key; of equal keys the first."""
     column = plan.answers(results, requests)
     values = (column.logprob.tolist(), column.tokens.tolist(), column.status.tolist())
-    found: dict[bytes, Score] = {}
+    found: dict[Any, Score] = {}
     for request, score in zip(requests, zip(*values, strict=True), strict=True):
         found.setdefault(keys[request], Score(*score))
     return found
