@@ -50,7 +50,10 @@ def group_steps(steps: Sequence[Step]) -> list[list[Step]]:
 def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
     """The step's columns; checks that they are the declared ones, float64, one value a row."""
     selector = step.selector
-    if isinstance(selector, Scores):
+    found: Mapping[str, Floats]
+    if not len(table):  # nothing was measured either, so there are no columns to look at
+        found = {name: np.empty(0) for name in selector.columns}
+    elif isinstance(selector, Scores):
         found = selector.score(table)
     else:
         found = {name: table.column(name) for name in selector.columns}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace as with_fields
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from qaqfilter.manager import PluginManager
 from qaqfilter.protocols import Sink, Source
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
-from qaqfilter.run_directory import RunDirectory, make_manifest
+from qaqfilter.run_directory import QUARANTINE, RunDirectory, make_manifest
 from qaqfilter.stream import RecordStream
 from qaqfilter.writing import SCORES, ScoresFile, write_outputs
 
@@ -33,7 +34,8 @@ def run_recipe(
     """
     started = time.monotonic()
     folder = Path(recipe.output.path)
-    with RunDirectory(folder, replace=replace) as directory:
+    quarantines = recipe.input.on_error != "skip"
+    with RunDirectory(folder, replace=replace, quarantines=quarantines) as directory:
         manager.run_started(recipe.resolved(), str(folder))
         stream = _surveyed(recipe, directory, observer, limit)
         chain = Chain(recipe, manager, observer, stream)
@@ -73,9 +75,14 @@ def _surveyed(
     try:
         stream.survey(directory.quarantine, observer.advanced)
     except TooManyBadRecords as error:
+        if recipe.input.on_error == "skip":
+            raise
         raise TooManyBadRecords(f"{error}\nsee {directory.keep_quarantine()}") from error
     finally:
         observer.finished()
+    if stream.bad:
+        where = "skipped" if recipe.input.on_error == "skip" else f"in {QUARANTINE}"
+        observer.message(f"{stream.bad} bad records ({where}); the first is {stream.first_bad}")
     if stream.duplicate_ids:
         observer.message(
             f"{len(stream.duplicate_ids)} ids stand more than once; "
@@ -87,13 +94,15 @@ def _surveyed(
 def _write(chain: Chain, directory: RunDirectory) -> tuple[int, int]:
     recipe, observer = chain.recipe, chain.observer
     observer.started("writing", chain.stream.records)
-    sink: Sink = recipe.sink.component.create(recipe.sink.options, directory.partial)
-    scores = (
-        ScoresFile(directory.partial / SCORES, chain.fates, chain.likelihoods, chain.columns)
-        if recipe.output.scores
-        else None
-    )
-    try:
+    with directory.writing(), ExitStack() as closing:
+        closing.callback(observer.finished)
+        sink: Sink = recipe.sink.component.create(recipe.sink.options, directory.partial)
+        closing.callback(sink.close)
+        scores = None
+        if recipe.output.scores:
+            path = directory.partial / SCORES
+            scores = ScoresFile(path, chain.fates, chain.likelihoods, chain.columns)
+            closing.callback(scores.close)
         return write_outputs(
             chain.stream,
             chain.fates,
@@ -102,8 +111,3 @@ def _write(chain: Chain, directory: RunDirectory) -> tuple[int, int]:
             rejects=recipe.output.rejects,
             progress=observer.advanced,
         )
-    finally:
-        sink.close()
-        if scores is not None:
-            scores.close()
-        observer.finished()

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from qaqfilter.errors import SourceError
 from qaqfilter.options import Options
+from qaqfilter.printable import printable
 
 Row = Mapping[str, Any]
 
@@ -92,7 +94,7 @@ def detect(row: Row) -> str:
     found = [name for name, layout in LAYOUTS.items() if all(key in row for key in layout.known_by)]
     if len(found) == 1:
         return found[0]
-    keys = ", ".join(map(str, row)) or "none"
+    keys = _names(row)
     if found:
         raise SourceError(
             f"the row fits several layouts ({', '.join(found)}); choose with `layout: {found[0]}`. "
@@ -133,6 +135,13 @@ def _label(value: object) -> str | None:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _names(row: Row) -> str:
+    """The fields, for a message: safe to print, and the first ones of thousands."""
+    shown = [printable(name if len(name) <= 60 else f"{name[:60]}…") for name in islice(row, 20)]
+    more = f" and {len(row) - len(shown)} more" if len(row) > len(shown) else ""
+    return f"{', '.join(shown)}{more}" if shown else "none"
+
+
 _MISSING = object()
 
 
@@ -156,7 +165,7 @@ def _text(row: Row, name: str) -> str:
         return value
     value = _find(row, name)
     if value is _MISSING:
-        raise ValueError(f"field {name!r} is missing; there are: {', '.join(row) or 'none'}")
+        raise ValueError(f"field {name!r} is missing; there are: {_names(row)}")
     if not isinstance(value, str):
         raise ValueError(f"field {name!r} is {_kind(value)}, not text")
     return value

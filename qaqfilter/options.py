@@ -34,9 +34,15 @@ def _against_recipe(value: str, info: ValidationInfo) -> str:
     return str(recipe_folder(info) / Path(value).expanduser())
 
 
-def _pattern_against_recipe(value: str, info: ValidationInfo) -> str:
+class PathPattern(str):
+    """A path or glob pattern of files that a source reads; see `overlap.py`."""
+
+    __slots__ = ()
+
+
+def _pattern_against_recipe(value: str, info: ValidationInfo) -> PathPattern:
     """Brackets and stars in the folder's own name are no pattern; those in the value are."""
-    return str(Path(glob.escape(str(recipe_folder(info)))) / Path(value).expanduser())
+    return PathPattern(Path(glob.escape(str(recipe_folder(info)))) / Path(value).expanduser())
 
 
 def _location(value: str, info: ValidationInfo) -> str:

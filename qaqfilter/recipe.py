@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from qaqfilter.blocks import Block, BlockReader, suggestion
 from qaqfilter.errors import RecipeError
 from qaqfilter.manager import PluginManager
+from qaqfilter.overlap import reads_own_output
 from qaqfilter.protocols import Decides, Measures, Scores, Selector
 from qaqfilter.recipe_keys import (
     InputKeys,
@@ -134,6 +135,10 @@ def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
         for name, raw in top.models.items()
         if (model := _model(reader, name, raw, default)) is not None
     }
+    if source and sink:
+        same = source[1].component.name == sink[1].component.name
+        for key, text in reads_own_output(source[1].options, Path(sink[0].path), same_format=same):
+            reader.complain(("input", key), text)
     steps = [_step(reader, index, raw) for index, raw in enumerate(top.steps)]
     _check_names(reader, steps)
     _check_strata(reader, steps)

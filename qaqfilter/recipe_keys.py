@@ -15,13 +15,15 @@ TooLong = Literal["reject", "cut_answer"]
 class InputKeys(Options):
     """Keys of `input` that every source takes."""
 
-    on_error: Literal["quarantine", "stop"] = Field(
-        "quarantine", description="What to do with a bad record: set it aside, or end the run."
+    on_error: Literal["quarantine", "skip", "fail"] = Field(
+        "quarantine",
+        description="What to do with a bad record: `quarantine` writes it to `quarantine.jsonl`, "
+        "`skip` counts it and no more, `fail` ends the run (exit code 3).",
     )
     max_errors: float = Field(
         0.01,
         ge=0,
-        description="Most bad records before the run fails (exit code 3): "
+        description="Most bad records, skipped ones too, before the run fails (exit code 3): "
         "below 1 a share of what is read, from 1 on a count.",
     )
 

@@ -49,7 +49,10 @@ class ModelReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The account of a finished run: read == kept + rejected + quarantined."""
+    """The account of a finished run: read == kept + rejected + quarantined.
+
+    `quarantined` counts bad records, those too that the recipe said to skip.
+    """
 
     name: str
     folder: Path

@@ -28,6 +28,7 @@ class RecordStream:
     limit: int | None = None
     records: int = 0
     bad: int = 0
+    first_bad: str | None = None
     duplicate_ids: frozenset[str] = frozenset()
     _digests: list[bytes] = field(default_factory=list)
 
@@ -40,6 +41,8 @@ class RecordStream:
         self, quarantine: Callable[[BadRecord], None], progress: Callable[[int, int], None]
     ) -> None:
         """The first read: count, digest, set bad records aside, find ids that stand twice.
+
+        Bad records are counted, and handed to `quarantine` unless the recipe says to skip them.
 
         Raises TooManyBadRecords before any model is loaded.
         """
@@ -54,21 +57,23 @@ class RecordStream:
                 hashes.append(hash(item.id))
             else:
                 self.bad += 1
-                quarantine(item)
+                self.first_bad = self.first_bad or f"{item.origin}: {item.error}"
+                if self.keys.on_error != "skip":
+                    quarantine(item)
                 self._refuse_bad(item)
         self.records = len(hashes)
         read = self.records + self.bad
         if self.keys.max_errors < 1 and self.bad > self.keys.max_errors * read:
             raise TooManyBadRecords(
                 f"{self.bad} of {read} records are bad, more than input.max_errors = "
-                f"{self.keys.max_errors:g} allows; they are in quarantine.jsonl"
+                f"{self.keys.max_errors:g} allows; the first is {self.first_bad}"
             )
         self._find_duplicates(np.frombuffer(hashes, dtype=np.int64))
 
     def _refuse_bad(self, item: BadRecord) -> None:
-        if self.keys.on_error == "stop":
+        if self.keys.on_error == "fail":
             raise TooManyBadRecords(
-                f"{item.origin}: {item.error} (input.on_error is stop; quarantine sets it aside)"
+                f"{item.origin}: {item.error} (input.on_error is fail; quarantine sets it aside)"
             )
         if 1 <= self.keys.max_errors < self.bad:
             raise TooManyBadRecords(

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qaqfilter.printable import printable
+
 T = TypeVar("T")
 N = TypeVar("N", bound=np.generic)
 
@@ -35,9 +37,8 @@ class Origin:
     line: int | None = None
 
     def __str__(self) -> str:
-        return (
-            f"{self.part}:{self.line}" if self.line is not None else f"{self.part}#{self.ordinal}"
-        )
+        part = printable(self.part)
+        return f"{part}:{self.line}" if self.line is not None else f"{part}#{self.ordinal}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,7 @@ def test_too_many_bad_records_end_the_run_before_any_model(tmp_path, write_recip
     text = recipe.read_text()
     recipe.write_text(text.replace("data.jsonl}", "data.jsonl, max_errors: 1}"))
     assert qaqfilter.run(recipe).quarantined == 1
-    recipe.write_text(text.replace("data.jsonl}", "data.jsonl, on_error: stop}"))
+    recipe.write_text(text.replace("data.jsonl}", "data.jsonl, on_error: fail}"))
     with pytest.raises(TooManyBadRecords, match=r"data\.jsonl:9"):
         qaqfilter.run(recipe, replace=True)
 
@@ -417,3 +417,14 @@ def test_a_record_too_long_is_rejected_with_its_reason_or_cut(tmp_path, write_re
     assert report.rejected == 0
     cut = scores(tmp_path)["toy.cut"]
     assert [len(q) + len(a) + 2 - 60 if len(q) + len(a) + 2 > 60 else 0 for q, a in pairs] == cut
+
+
+def test_a_chain_goes_on_when_nobody_is_left(write_recipe):
+    steps = (
+        "  - {id: none, use: length, of: query, keep: {min: 1000}}\n"
+        "  - {id: len, use: length, of: answer, keep: {min: 1}}\n"
+        "  - {id: p, use: perplexity, group: kind, keep: {fraction: 0.5}}\n" + RMI
+    )
+    report = qaqfilter.run(write_recipe(steps))
+    assert [(step.read, step.kept) for step in report.steps] == [(8, 0), (0, 0), (0, 0), (0, 0)]
+    assert report.rejected == 8

@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import orjson
@@ -58,14 +60,31 @@ def test_byte_order_mark(tmp_path) -> None:
     ("line", "error"),
     [
         (b'{"query": "\xff", "answer": ""}', "not UTF-8: byte 0xff at byte 12 of the line"),
-        (b'{"query": "Q", "answer": "A"', "not JSON: "),
-        (b'{"query": "Q", "answer": NaN}', "not JSON: "),
-        (b'{"query": "\\ud800", "answer": "A"}', "not JSON: "),
+        (b'{"query": "Q", "answer": "A"', "not JSON: the line ends before the object does; "),
+        (b'{"query": "half a', "not JSON: the line ends before the object does; "),
+        (b'{"query": "a\tb", "answer": "A"}', "not JSON: "),
+        (b'{"query": "Q", "answer": NaN}', "not JSON: NaN, at character 26; write null or"),
+        (b'{"query": "Q", "answer": "A", "x": [-Infinity]}', "not JSON: -Infinity, at char"),
+        (b'{"query": "\\ud800", "answer": "A"}', "not JSON: no low surrogate in string, at char"),
+        (b'{"query": "\\udc00", "answer": "A"}', "not JSON: invalid high surrogate in string"),
+        (b'{"query": "\xed\xa0\x80", "answer": "A"}', "not UTF-8: byte 0xed at byte 12"),
+        (b'{"query": "\0", "answer": "A"}', "not JSON: a NUL, at character 12; is"),
+        (b"\0" * 100, "not JSON: a NUL, at character 1; "),
+        (b"\xff\xfe{\0}\0", "not UTF-8: byte 0xff at byte 1 of the line; write the file anew in"),
+        (b"[" * 10_000, "not JSON: lists or objects nested too deeply"),
+        (b'{"query":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "not JSON: lists or objects nested"),
         (b'["Q", "A"]', "a JSON list, not an object"),
         (b"null", "a JSON null, not an object"),
-        (b'{"query": "Q"}', "field 'answer' is missing"),
+        (b"NaN", "not JSON: NaN, at character 1; "),
+        (b'{"query": "Q"}', "field 'answer' is missing; there are: query"),
+        (b'{"query": "Q", "answer": null}', "field 'answer' is null, not text"),
+        (b'{"query": 1, "answer": "A"}', "field 'query' is a number, not text"),
+        (b'{"query": "Q", "answer": ["A"]}', "field 'answer' is a list, not text"),
         (b'{"query": "Q", "answer": {"a": 1}}', "field 'answer' is an object, not text"),
-        (b"\xef\xbb\xbf" + b'{"query": "Q", "answer": "A"}', "not JSON: "),  # not on line 1
+        (
+            b"\xef\xbb\xbf" + b'{"query": "Q", "answer": "A"}',
+            "not JSON: a byte order mark that is not at the file's beginning; remove it",
+        ),
     ],
 )
 def test_bad_records(tmp_path, line: bytes, error: str) -> None:
@@ -75,6 +94,22 @@ def test_bad_records(tmp_path, line: bytes, error: str) -> None:
     bad = found[1]
     assert bad.error.startswith(error)
     assert (bad.row, bad.origin) == (line + b"\n", Origin("a.jsonl", 1, 2))
+
+
+def test_odd_rows_that_are_good_records(tmp_path) -> None:
+    """Legal JSON stays a record: NUL as an escape, no text at all, brackets a thousand deep."""
+    rows = [
+        b'{"query": "\\u0000\\u001b[2J", "answer": "\\ud83d\\ude00"}\n',
+        b'{"query": "", "answer": ""}\n',
+        b'{"query": "Q", "answer": "A", "x": ' + b"[" * 1000 + b"]" * 1000 + b"}\n",
+        b'{"query": "Q", "answer": "A", "id": ""}\r\n',
+        b'{"query": "Q", "query": "Q2", "answer": "A", "id": "same"}\n',
+        b'{"query": "Q", "answer": "A", "id": "same"}',
+    ]
+    found = read(tmp_path, b"".join(rows))
+    assert [record.row for record in found] == rows
+    assert (found[0].query, found[0].answer) == ("\0\x1b[2J", "\U0001f600")
+    assert [record.id for record in found[4:]] == ["same", "same"]
 
 
 def test_only_a_newline_ends_a_line(tmp_path) -> None:
@@ -89,6 +124,66 @@ def test_a_very_long_line(tmp_path) -> None:
         record = read(tmp_path, data + (ROWS if name == "a.jsonl" else b""), name)[0]
         assert record.answer == long
         assert record.row == row
+
+
+def padded(size: int) -> bytes:
+    """A record whose line is `size` bytes long, its end included."""
+    row = b'{"query": "Q", "answer": ""}\n'
+    return row.replace(b'""', b'"' + b"x" * (size - len(row)) + b'"')
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_over_the_limit(tmp_path, suffix: str, end: bytes) -> None:
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[suffix]
+    long = padded(5001).rstrip(b"\n")
+    data = padded(5000) + long + b"\n" + padded(5001) + padded(4999) + padded(200_000) + long + end
+    found = read(tmp_path, pack(data), f"a.jsonl{suffix}", max_record_bytes=5000)
+    sizes = [5000, 1000, 1000, 4999, 1000, 1000 if end else 5000]
+    assert [len(item.row) for item in found] == sizes
+    assert [isinstance(item, BadRecord) for item in found] == [size == 1000 for size in sizes]
+    assert [item.origin for item in found] == [
+        Origin(f"a.jsonl{suffix}", n, n + 1) for n in range(6)
+    ]
+    assert found[4].row == padded(200_000)[:1000]
+    assert found[4].error == (
+        "a line of 200000 bytes, more than input.max_record_bytes = 5000 allows: raise it if this "
+        "is a record (here are its first 1000 bytes)"
+    )
+
+
+def test_a_line_is_cut_between_characters(tmp_path) -> None:
+    row = orjson.dumps({"query": "", "answer": "漢" * 2000})
+    kept = {len(read(tmp_path, b" " * n + row, max_record_bytes=2000)[0].row) for n in range(3)}
+    assert kept == {998, 999, 1000}
+    (bad,) = read(tmp_path, b"\x80" * 3000, max_record_bytes=2000)  # no characters at all
+    assert len(bad.row) <= 1000
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ""])
+def test_input_that_expands_without_end_takes_little_memory(tmp_path, suffix: str) -> None:
+    """A quarter of a gigabyte of zeros: bounded by the limit, whatever the file unpacks to."""
+    size, zeros = 1 << 28, bytes(1 << 24)
+    path = tmp_path / f"a.jsonl{suffix}"
+    with path.open("wb") as file:
+        if suffix == ".gz":
+            file.write(gzip.compress(zeros) * (size >> 24))
+        elif suffix == ".zst":
+            with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as packer:
+                for _ in range(size >> 24):
+                    packer.write(zeros)
+        else:
+            file.truncate(size)
+    reader = source(tmp_path, max_record_bytes=1 << 20)
+    tracemalloc.start()
+    try:
+        (bad,) = reader.read()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert bad.error.startswith(f"a line of {size} bytes, more than")
+    assert len(bad.row) == 1000
+    assert peak < 8 << 20
 
 
 def test_several_files_in_order(tmp_path) -> None:
@@ -149,30 +244,66 @@ def many(count: int) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_compressed_data_cut_short(tmp_path, suffix: str) -> None:
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.9999])
+def test_compressed_data_cut_short(tmp_path, caplog, suffix: str, share: float) -> None:
     rows = many(20_000)
     whole = gzip.compress(rows) if suffix == ".gz" else frames(rows)
-    path = tmp_path / f"a.jsonl{suffix}"
-    path.write_bytes(whole[: len(whole) // 2])
-    got = []
-    with pytest.raises(SourceError, match=r"a\.jsonl.*end too early, after line (\d+)") as caught:
-        got.extend(source(tmp_path).read())  # extend keeps what came before the error
-    assert 0 < len(got) < 20_000
-    assert f"after line {len(got)};" in str(caught.value)
-    assert b"".join(r.row for r in got) == rows[: sum(len(r.row) for r in got)]
+    data = whole[: int(len(whole) * share)]
+    (tmp_path / "b.jsonl").write_bytes(ROWS)
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(data)
+    reader = source(tmp_path)
+    *got, bad, first, second = reader.read()
+    assert all(isinstance(item, Record) for item in (*got, first, second))  # other files are read
+    assert isinstance(bad, BadRecord)
+    assert bad.error.startswith(f"the compressed data end too early, after line {len(got)}: ")
+    assert bad.origin == Origin(f"a.jsonl{suffix}", len(got), len(got) + 1)
+    # All that can be unpacked is there, torn line included: nothing is lost but what is missing.
+    readable = b"".join(item.row for item in (*got, bad))
+    assert rows.startswith(readable)
+    if suffix == ".gz":
+        assert readable == zlib.decompressobj(31).decompress(data)
+    else:
+        assert readable == zstandard.ZstdDecompressor().stream_reader(data).read()
+    assert list(reader.read()) == [*got, bad, first, second]
+    assert len(caplog.messages) == 1  # said once, though read twice
+    assert caplog.messages[0].startswith(f"a.jsonl{suffix}:{len(got) + 1}: the compressed data end")
 
 
 @pytest.mark.parametrize("cut", [1, 3, 9])
 def test_the_last_bytes_of_a_zst_matter(tmp_path, cut: int) -> None:
-    data = frames(ROWS, ROWS)
-    with pytest.raises(SourceError, match="end too early"):
-        read(tmp_path, data[:-cut], "a.jsonl.zst")
+    first, second, bad = read(tmp_path, frames(ROWS, ROWS)[:-cut], "a.jsonl.zst")
+    assert first.row + second.row == ROWS
+    assert bad.error.startswith("the compressed data end too early, after line 2")
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_the_last_bytes_of_a_gz_matter(tmp_path, cut: int) -> None:
+    first, second, bad = read(tmp_path, gzip.compress(ROWS)[:-cut], "a.jsonl.gz")
+    assert first.row + second.row == ROWS
+    assert bad.error.startswith("the compressed data end too early, after line 2")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
 def test_not_compressed_at_all(tmp_path, name: str) -> None:
-    with pytest.raises(SourceError, match="damaged after line 0"):
-        read(tmp_path, ROWS, name)
+    (bad,) = read(tmp_path, ROWS, name)
+    assert bad.error.startswith("the compressed data are damaged (")
+    assert "after line 0" in bad.error
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+def test_a_wrong_checksum(tmp_path, name: str) -> None:
+    packer = zstandard.ZstdCompressor(write_checksum=True)
+    whole = gzip.compress(ROWS) if name.endswith("gz") else packer.compress(ROWS)
+    at = -8 if name.endswith("gz") else -1
+    wrong = bytearray(whole)
+    wrong[at] ^= 0xFF
+    *_, bad = read(tmp_path, bytes(wrong), name)
+    assert bad.error.startswith("the compressed data are damaged (")
+
+
+def test_zeros_behind_a_gz_are_padding(tmp_path) -> None:
+    found = read(tmp_path, gzip.compress(ROWS) + b"\0" * 200_000 + gzip.compress(ROWS), "a.gz")
+    assert b"".join(record.row for record in found) == ROWS + ROWS
 
 
 def test_a_large_zst_window(tmp_path) -> None:

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import glob
-import gzip
 import io
 import os
-import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
-
-import zstandard
+from typing import BinaryIO, NamedTuple, cast
 
 from qaqfilter import SourceError
+from qaqfilter_jsonl.compressed import PIECE, unpacked
 
-_CHUNK = 1 << 16  # bytes read at once; small, for a frame may grow a thousandfold
-_LARGEST_WINDOW = 1 << 31  # what `zstd --long=31` writes; the default refuses above 128 MiB
+_SHOWN = 1000  # bytes of a line over the limit that are kept
+
+
+class Trouble(NamedTuple):
+    """Why a line is not there as a whole. `lost`: nor can the rest of the file be read."""
+
+    text: str
+    lost: bool
+
+
+Line = tuple[int, bytes, Trouble | None]
+"""Number from 1, bytes with their end, what is wrong with them: a plain tuple, for speed."""
 
 
 def find(patterns: list[str]) -> list[tuple[str, Path]]:
     """(part, file) for every file that the patterns match, each file once.
 
     Patterns come in their own order, the files of one sorted. The part is the file's path below
-    the folder that all of them share, with `/`: short, unique, and the same on every machine.
+    the folder that all of them share, with `/`: short, unique, and the same on every machine. A
+    byte of a name that is not UTF-8 is written `\\xff`.
     """
     paths: dict[Path, None] = {}
     for pattern in patterns:
-        found = [path for path in _matches(pattern) if path.is_file()]
+        try:
+            found = [path for path in _matches(pattern) if path.is_file()]
+        except OSError as error:  # a folder that may not be entered, a name that is too long
+            raise SourceError(f"cannot look for {pattern}: {error.strerror or error}") from None
         if not found:
             folder = " (a folder; name the files in it: folder/*.jsonl)"
             raise SourceError(f"no file matches {pattern}{folder * Path(pattern).is_dir()}")
@@ -35,8 +47,8 @@ def find(patterns: list[str]) -> list[tuple[str, Path]]:
     try:
         shared = Path(os.path.commonpath([path.parent for path in paths]))
     except ValueError:  # on several drives
-        return [(path.as_posix(), path) for path in paths]
-    return [(path.relative_to(shared).as_posix(), path) for path in paths]
+        return [(_in_utf8(path), path) for path in paths]
+    return [(_in_utf8(path.relative_to(shared)), path) for path in paths]
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -46,67 +58,54 @@ def _matches(pattern: str) -> list[Path]:
     return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
 
 
-def lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(number from 1, line with its end) for every line of `path`, which ends at LF only.
+def _in_utf8(path: Path) -> str:
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
-    Raises SourceError, with the line reached, where the file cannot be read to its end.
+
+def lines(path: Path, most: int) -> Iterator[Line]:
+    """Every line of `path`; only LF ends one. At most about `most` bytes are held at once.
+
+    Of a line over `most` bytes (its end included) only the beginning comes, with `trouble`. So
+    does what is left of the line in which compressed data break off, if only b"". Raises
+    SourceError, with the line reached, where the file cannot be read.
     """
     number = 0
     try:
-        with path.open("rb") as file, _decompressed(path, file) as stream:
-            for number, line in enumerate(stream, start=1):
-                yield number, line
-    except EOFError:
-        raise SourceError(
-            f"{path}: the compressed data end too early, after line {number}; is the file whole?"
-        ) from None
-    except (zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
-        raise SourceError(f"{path}: damaged after line {number}: {error}") from None
+        with path.open("rb", buffering=PIECE) as file:
+            packed = unpacked(path.suffix, file)
+            stream: BinaryIO = file
+            if packed is not None:
+                stream = cast(BinaryIO, io.BufferedReader(packed, PIECE))
+            torn, number = b"", 0
+            for number, line in enumerate(iter(partial(stream.readline, most + 1), b""), start=1):
+                if len(line) > most:
+                    yield _over_long(line, number, stream, most)
+                elif packed is not None and packed.damage and not line.endswith(b"\n"):
+                    torn = line
+                else:
+                    yield number, line, None
+            if packed is not None and packed.damage:
+                whole = number - bool(torn)
+                text = (
+                    f"{packed.damage}, after line {whole}: all that stood behind it is missing; "
+                    "get the file anew, or pack what can be read of it"
+                )
+                yield whole + 1, torn, Trouble(text, lost=True)
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror or error} (after line {number})") from None
 
 
-def _decompressed(path: Path, file: BinaryIO) -> BinaryIO:
-    match path.suffix:
-        case ".gz":
-            # GzipFile reads lines in Python; the reader around it does so in C.
-            zipped = cast(io.RawIOBase, gzip.GzipFile(fileobj=file))
-            return cast(BinaryIO, io.BufferedReader(zipped, buffer_size=_CHUNK))
-        case ".zst":
-            return cast(BinaryIO, io.BufferedReader(_ZstdFrames(file), buffer_size=_CHUNK))
-    return file
-
-
-class _ZstdFrames(io.RawIOBase):
-    """All frames of a .zst file. EOFError where the last is cut short.
-
-    zstandard's own stream reader takes a file cut short for a whole one, and loses its end.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._unread = b""
-        self._ready = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Decompress until there is something to hand over, or no more."""
-        while not self._ready:
-            data = self._unread or self._file.read(_CHUNK)
-            self._unread = b""
-            if not data:
-                if self._frame is not None:
-                    raise EOFError
-                return 0
-            self._frame = self._frame or self._decompressor.decompressobj()
-            self._ready = memoryview(self._frame.decompress(data))
-            if self._frame.eof:
-                self._unread, self._frame = self._frame.unused_data, None
-        size = min(len(buffer), len(self._ready))
-        buffer[:size] = self._ready[:size]
-        self._ready = self._ready[size:]
-        return size
+def _over_long(line: bytes, number: int, stream: BinaryIO, most: int) -> Line:
+    """The beginning of a line, cut between two characters; the rest is read and forgotten."""
+    size, end = len(line), min(_SHOWN, len(line))
+    while 0 < end < len(line) and line[end] & 0xC0 == 0x80:
+        end -= 1
+    shown, ended = line[:end], line.endswith(b"\n")
+    del line
+    while not ended and (more := stream.readline(PIECE)):
+        size, ended = size + len(more), more.endswith(b"\n")
+    text = (
+        f"a line of {size} bytes, more than input.max_record_bytes = {most} allows: raise it if "
+        f"this is a record (here are its first {len(shown)} bytes)"
+    )
+    return number, shown, Trouble(text, lost=False)

@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 
 from qaqfilter import BadRecord, Options, Origin, RecipeGlob, Record, SourceError
 from qaqfilter.layouts import LAYOUTS, FieldMap, Layout, by_fields, detect
-from qaqfilter_jsonl.files import find, lines
+from qaqfilter.printable import printable
+from qaqfilter_jsonl.diagnosis import why_not_json
+from qaqfilter_jsonl.files import Trouble, find, lines
 
 _log = logging.getLogger(__name__)
 _BOM = b"\xef\xbb\xbf"
@@ -34,6 +36,12 @@ class JsonlSourceOptions(Options):
     fields: FieldMap | None = Field(
         None, description="The fields by name, where no layout fits: {query: ..., answer: ...}."
     )
+    max_record_bytes: int = Field(
+        1 << 24,
+        ge=1,
+        description="Most bytes of a line, unpacked. A longer one is a bad record, of which only "
+        "the beginning is held and kept.",
+    )
 
     @model_validator(mode="after")
     def _one_layout(self) -> JsonlSourceOptions:
@@ -48,11 +56,12 @@ class JsonlSource:
     def __init__(self, config: JsonlSourceOptions) -> None:
         self._config = config
         self._detected: Layout | None = None
+        self._lost: set[str] = set()
 
     def read(self) -> Iterator[Record | BadRecord]:
-        """Every line as a record or a bad record.
+        """Every line as a record or a bad record; so is the place where a file is damaged.
 
-        Raises SourceError where a pattern matches no file, a file cannot be read to its end, or
+        Raises SourceError where a pattern matches no file, a file cannot be read, or
         `layout: auto` finds none.
         """
         paths = self._config.path
@@ -60,10 +69,22 @@ class JsonlSource:
         layout = self._layout(files)
         for part, path in files:
             ordinal = 0
-            for number, row in lines(path):
-                if (found := _parse(row, number, layout, part, ordinal)) is not None:
+            for number, row, trouble in lines(path, self._config.max_record_bytes):
+                found: Record | BadRecord | None
+                if trouble is None:
+                    found = _parse(row, number, layout, part, ordinal)
+                else:
+                    found = self._bad(trouble, row, Origin(part, ordinal, number))
+                if found is not None:
                     yield found
                     ordinal += 1
+
+    def _bad(self, trouble: Trouble, row: bytes, origin: Origin) -> BadRecord:
+        """What is left of a line. Lost data is said aloud, once: one bad record looks harmless."""
+        if trouble.lost and origin.part not in self._lost:
+            self._lost.add(origin.part)
+            _log.warning("%s: %s", origin, trouble.text)
+        return BadRecord(trouble.text, row, origin)
 
     def _layout(self, files: list[tuple[str, Path]]) -> Layout:
         """The layout that the recipe names, or that of the first rows."""
@@ -74,7 +95,9 @@ class JsonlSource:
         if self._detected is not None:
             return self._detected
         problems: list[str] = []
-        for part, number, row in ((part, *line) for part, path in files for line in lines(path)):
+        most = self._config.max_record_bytes
+        every = ((part, *line) for part, path in files for line in lines(path, most))
+        for part, number, row, _ in every:
             try:
                 fields = orjson.loads(_payload(row, number))
                 if not isinstance(fields, dict):
@@ -83,12 +106,12 @@ class JsonlSource:
             except orjson.JSONDecodeError:
                 continue  # a bad record, reported when its turn comes
             except SourceError as error:
-                problems.append(f"{part}, line {number}: {error}")
+                problems.append(f"{printable(part)}, line {number}: {error}")
                 if len(problems) == _LOOK_AT:
                     break
                 continue
             hint = "name another with input.layout or input.fields"
-            _log.info("%s, line %d: layout %s (%s)", part, number, name, hint)
+            _log.info("%s, line %d: layout %s (%s)", printable(part), number, name, hint)
             self._detected = LAYOUTS[name]
             return self._detected
         if problems:
@@ -116,7 +139,7 @@ def _parse(
             return BadRecord(f"a JSON {_KINDS[type(fields)]}, not an object", row, origin)
         query, answer, system, label = layout.read(fields)
     except orjson.JSONDecodeError as error:
-        return BadRecord(_why_not_json(payload, error), row, origin)
+        return BadRecord(why_not_json(payload, error), row, origin)
     except ValueError as error:
         return BadRecord(str(error), row, origin)
     return Record(label, query, answer, row, origin, system, fields)
@@ -130,11 +153,3 @@ _KINDS: dict[type, str] = {
     bool: "truth value",
     type(None): "null",
 }
-
-
-def _why_not_json(payload: bytes, error: orjson.JSONDecodeError) -> str:
-    try:
-        payload.decode()
-    except UnicodeDecodeError as wrong:
-        return f"not UTF-8: byte 0x{payload[wrong.start]:02x} at byte {wrong.start + 1} of the line"
-    return f"not JSON: {error.msg}, at character {error.pos + 1}"

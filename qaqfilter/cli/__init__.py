@@ -9,9 +9,11 @@ import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from io import StringIO
 
 import click
 
+from qaqfilter.cli.say import say
 from qaqfilter.errors import PluginError, QaqfilterError
 from qaqfilter.manager import load_plugins
 
@@ -64,13 +66,15 @@ def run_cli(arguments: list[str] | None = None) -> int:
     try:
         result = cli.main(args=arguments, prog_name="qaqfilter", standalone_mode=False)
     except QaqfilterError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        text = StringIO()
+        error.show(text)
+        say(text.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except click.Abort:
-        click.echo(
+        say(
             "interrupted: no output was written, earlier outputs are as before; what was scored "
             "is in the score store, and the same command goes on from there",
             err=True,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qaqfilter.cli.options import plugin_option
+from qaqfilter.cli.say import safe, say
 from qaqfilter.errors import PluginError
 from qaqfilter.manager import KINDS, PluginManager, load_plugins
 
@@ -24,14 +25,13 @@ def command(plugins: tuple[Path, ...]) -> None:
     for kind in KINDS:
         for name in manager.names(kind):
             offer = manager.offers[kind, name]
-            table.add_row(
-                kind, name, offer.component.summary, offer.distribution, _ready(manager, kind, name)
-            )
+            row = (name, offer.component.summary, offer.distribution, _ready(manager, kind, name))
+            table.add_row(kind, *map(safe, row))
     Console(markup=False).print(table)
     for broken in manager.broken:
-        click.echo(f"broken: {broken.plugin} ({broken.distribution}): {broken.cause}")
+        say(f"broken: {broken.plugin} ({broken.distribution}): {broken.cause}")
     for blocked in manager.blocked:
-        click.echo(f"blocked by QAQFILTER_BLOCK_PLUGINS: {blocked}")
+        say(f"blocked by QAQFILTER_BLOCK_PLUGINS: {blocked}")
 
 
 def _ready(manager: PluginManager, kind: str, name: str) -> str:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from qaqfilter.cli.say import safe, say
 from qaqfilter.reports import Observer
 
 EVERY_SECONDS = 10.0
@@ -109,7 +109,7 @@ class Bars(_Counting):
     def started(self, label: str, records: int | None) -> None:
         """A new bar."""
         self.start(label, records)
-        self._task = self._progress.add_task(label, total=records, speed="")
+        self._task = self._progress.add_task(safe(label), total=records, speed="")
 
     def advanced(self, records: int, tokens: int) -> None:
         """Move the bar."""
@@ -125,7 +125,7 @@ class Bars(_Counting):
 
     def message(self, text: str) -> None:
         """Above the bars."""
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(safe(text), markup=False, highlight=False)
 
 
 class PlainLines(_Counting):
@@ -154,12 +154,12 @@ class PlainLines(_Counting):
 
     def message(self, text: str) -> None:
         """As it is."""
-        click.echo(text, err=True)
+        say(text, err=True)
 
     def _say(self, ending: str) -> None:
         total = "" if self.total is None else f"/{self.total}"
         parts = [f"{self.label}: {self.records}{total} records", self.speed, ending]
-        click.echo(", ".join(part for part in parts if part), err=True)
+        say(", ".join(part for part in parts if part), err=True)
 
     def _left(self) -> str:
         if self.total is None or not self.records:

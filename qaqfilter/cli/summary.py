@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
+from qaqfilter.cli.say import safe
 from qaqfilter.reports import ModelReport, RunReport
 
 
@@ -21,11 +22,11 @@ def print_summary(report: RunReport) -> None:
         f"+ quarantined {report.quarantined}, in {report.seconds:.1f} s"
     )
     for path in report.files.values():
-        console.print(f"  {path}", soft_wrap=True)
+        console.print(safe(f"  {path}"), soft_wrap=True)
 
 
 def _records(report: RunReport) -> Table:
-    table = Table(title=report.name, title_justify="left")
+    table = Table(title=safe(report.name), title_justify="left")
     table.add_column("step")
     table.add_column("what")
     table.add_column("records", justify="right")
@@ -34,7 +35,7 @@ def _records(report: RunReport) -> Table:
         table.add_row("", "quarantined", str(report.quarantined))
     for step in report.steps:
         for reason, count in step.rejected.items():
-            table.add_row(f"{step.id} ({step.use})", f"rejected: {reason}", str(count))
+            table.add_row(f"{step.id} ({step.use})", safe(f"rejected: {reason}"), str(count))
         if not step.rejected:
             table.add_row(f"{step.id} ({step.use})", "rejected", "0")
     table.add_section()

@@ -8,6 +8,7 @@ import click
 
 from qaqfilter.api import validate
 from qaqfilter.cli.options import plugin_option, recipe_argument, set_option
+from qaqfilter.cli.say import say
 
 
 @click.command(name="validate")
@@ -18,4 +19,4 @@ def command(recipe: Path, overrides: tuple[str, ...], plugins: tuple[Path, ...])
     """Check a recipe; list every problem with its place."""
     checked = validate(recipe, overrides=overrides, plugins=plugins)
     steps = ", ".join(f"{step.id} ({step.block.component.name})" for step in checked.steps)
-    click.echo(f"{recipe}: ok. Steps: {steps}. Models: {', '.join(checked.models) or 'none'}.")
+    say(f"{recipe}: ok. Steps: {steps}. Models: {', '.join(checked.models) or 'none'}.")

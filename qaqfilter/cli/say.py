@@ -1,0 +1,20 @@
+"""The one way from a message to the terminal."""
+
+from __future__ import annotations
+
+import click
+
+from qaqfilter.printable import printable
+
+
+def safe(text: object) -> str:
+    """A message as it may be printed: line ends and tabs stay, whatever else commands is escaped.
+
+    Ids, file names and field names come from the data, and are in messages of every kind.
+    """
+    return printable(str(text), keep="\n\t")
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a message to standard output, or to standard error."""
+    click.echo(safe(text), err=err)
