@@ -317,6 +317,21 @@ def test_a_disk_that_the_scores_fill(tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_disk_that_the_score_store_fills(tmp_path) -> None:
+    resource = pytest.importorskip("resource")
+    rows = (GOOD.replace(b"two", os.urandom(9).hex().encode()) for _ in range(800))
+    (tmp_path / "data.jsonl").write_bytes(b"".join(rows))
+    done = command(
+        recipe_for(tmp_path, steps="  - {id: rmi, use: rmi, keep: {top: 1}}"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "error: the score store " in done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_disk_leaves_the_earlier_run_alone(tmp_path) -> None:
     resource = pytest.importorskip("resource")
     (tmp_path / "data.jsonl").write_bytes(GOOD)
