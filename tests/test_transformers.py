@@ -376,6 +376,37 @@ def test_a_budget_is_probed_once_for_a_model_and_a_machine(folders, tmp_path, mo
         assert backend.batch_tokens >= 512, "a damaged note is written anew"
 
 
+def test_a_probe_that_does_not_fit_ends_in_the_smallest_batches(
+    folders, sequences, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("QAQFILTER_CACHE", str(tmp_path))
+    backend = open_backend(folders("llama"), batch_tokens="auto")
+    expected = open_backend(folders("llama")).logprobs(sequences)
+    body = backend._loaded().weights.base_model
+    real = body.forward
+
+    def small_memory(*args, **kwargs):
+        if kwargs["input_ids"].numel() > 100 and len(kwargs["input_ids"]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(body, "forward", small_memory)
+    assert backend.batch_tokens == budget.SMALLEST
+    assert "out of memory in the probe" in caplog.text
+    assert not (tmp_path / "batch-tokens").exists(), "another time it may fit"
+    assert_equal(backend.logprobs(sequences), expected, 1e-5)
+
+
+def test_other_errors_of_a_probe_are_not_hidden(tmp_path, monkeypatch):
+    monkeypatch.setenv("QAQFILTER_CACHE", str(tmp_path))
+
+    def broken(tokens):
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        budget.batch_budget(broken, "model", "cpu")
+
+
 def test_a_cache_that_cannot_be_written_costs_only_the_probe(folders, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("QAQFILTER_CACHE", str(tmp_path / "file"))

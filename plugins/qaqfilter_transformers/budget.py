@@ -23,6 +23,7 @@ import torch
 
 from qaqfilter.batching import OVERHEAD
 from qaqfilter.cache import user_cache
+from qaqfilter_transformers.memory import free_memory, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,18 @@ def batch_budget(run: Run, model: str, device: str) -> int:
     if known:
         log.info("batches of %d tokens, as probed before (%s)", known, path)
         return known
-    found = probe(run, device)
+    try:
+        found = probe(run, device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        found = 0
+    if not found:
+        # Outside the handler: its traceback kept the tensors alive. Not remembered: another
+        # program may have held the memory.
+        free_memory()
+        log.warning("out of memory in the probe; batches of %d tokens", SMALLEST)
+        return SMALLEST
     _remember(path, found)
     log.info("batches of %d tokens, found by a probe (%s)", found, path)
     return found

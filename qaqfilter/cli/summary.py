@@ -57,7 +57,7 @@ _COSTS: dict[str, Callable[[ModelReport], str]] = {
     "records": lambda model: f"{model.records}",
     "tokens computed": lambda model: f"{model.cost.computed}",
     "saved by merging": lambda model: f"{model.cost.merged}",
-    "known from earlier runs": lambda model: f"{model.cost.stored}",
+    "known from the score store": lambda model: f"{model.cost.stored}",
     "saved by sharing beginnings": lambda model: f"{model.cost.reused}",
     "padding": lambda model: f"{model.cost.waste:.1%}",
     "seconds": lambda model: f"{model.seconds:.1f}",
