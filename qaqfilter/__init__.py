@@ -3,11 +3,12 @@
 The public names, nothing else. Start reading at `qaqfilter.hookspecs`.
 """
 
-from qaqfilter.api import run, validate
+from qaqfilter.api import run, score, select, validate
 from qaqfilter.costs import Cost, Work
 from qaqfilter.errors import (
     BackendError,
     ModelError,
+    NotScored,
     PluginError,
     PromptError,
     QaqfilterError,
@@ -78,6 +79,7 @@ __all__ = [
     "ModelName",
     "Need",
     "Needs",
+    "NotScored",
     "Observer",
     "Options",
     "Origin",
@@ -114,5 +116,7 @@ __all__ = [
     "fractional_ranks",
     "hookimpl",
     "run",
+    "score",
+    "select",
     "validate",
 ]

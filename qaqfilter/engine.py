@@ -4,66 +4,61 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace as with_fields
 from pathlib import Path
 
+from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
-from qaqfilter.errors import QaqfilterError, TooManyBadRecords
+from qaqfilter.columns import Columns
+from qaqfilter.errors import TooManyBadRecords
+from qaqfilter.finishing import account, publish, scores_file, write_sink
+from qaqfilter.input_parts import differences
 from qaqfilter.manager import PluginManager
-from qaqfilter.protocols import Sink, Source
+from qaqfilter.manifest import Order
+from qaqfilter.overwriting import check_recipe, finished_already
+from qaqfilter.protocols import Source
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
-from qaqfilter.run_directory import QUARANTINE, RunDirectory, make_manifest
+from qaqfilter.run_directory import QUARANTINE, RunDirectory
 from qaqfilter.stream import RecordStream
-from qaqfilter.writing import SCORES, ScoresFile, write_outputs
+from qaqfilter.writing import labelled
 
 
 def run_recipe(
     recipe: Recipe,
     manager: PluginManager,
     observer: Observer,
+    order: Order = Order("run"),  # noqa: B008 - frozen
     *,
-    limit: int | None = None,
     replace: bool = False,
 ) -> RunReport:
-    """Run a recipe; the report gives counts, costs and where the files are.
+    """Run a recipe, or only score by it; the report gives counts, costs and where the files are.
 
-    `limit` reads only so many records; `replace` allows a finished run in the same folder to be
-    overwritten. Raises a QaqfilterError; the run directory then holds what it held before (and,
-    after too many bad records, the quarantine).
+    A finished run of the same recipe over the same input is not done again: its report comes
+    back. `replace` allows any finished run in the folder to be overwritten.
+    Raises a QaqfilterError; the run directory then holds what it held before (and, after too
+    many bad records, the quarantine).
     """
     started = time.monotonic()
     folder = Path(recipe.output.path)
-    quarantines = recipe.input.on_error != "skip"
-    with RunDirectory(folder, replace=replace, quarantines=quarantines) as directory:
+    with RunDirectory(folder, replace=replace) as directory:
+        if not replace:
+            check_recipe(directory.manifest, order, recipe)
+        stream = _surveyed(recipe, directory, observer, order.limit)
+        if not replace and directory.manifest is not None:
+            return finished_already(directory.manifest, stream.parts, observer)
+        _tell_changes(stream, directory, observer)
+        directory.note_input(stream.parts)
         manager.run_started(recipe.resolved(), str(folder))
-        stream = _surveyed(recipe, directory, observer, limit)
-        chain = Chain(recipe, manager, observer, stream)
+        columns = Columns(stream.records)
+        models = Models(recipe, manager, observer, stream, columns)
+        chain = Chain(recipe, manager, observer, stream, columns, models)
+        if order.everything:
+            chain.score_everything()
         chain.decide_all()
-        kept, rejected = _write(chain, directory)
-        read = stream.records + stream.bad
-        if kept + rejected + stream.bad != read or kept != len(chain.alive):
-            raise QaqfilterError(
-                f"the account does not add up: {kept} kept + {rejected} rejected + {stream.bad} "
-                f"quarantined, of {read} read, where {len(chain.alive)} should be kept"
-            )
-        report = RunReport(
-            name=recipe.name,
-            folder=folder,
-            read=read,
-            kept=kept,
-            rejected=rejected,
-            quarantined=stream.bad,
-            duplicate_ids=len(stream.duplicate_ids),
-            steps=tuple(chain.step_reports),
-            models=tuple(chain.model_reports),
-            seconds=time.monotonic() - started,
-            files={},
-        )
-        manifest = make_manifest(report, recipe.resolved(), limit, stream.digest, directory.files())
-        report = with_fields(report, files=directory.publish(manifest))
-    manager.run_finished(report)
-    return report
+        _write(chain, directory, order)
+        seconds = time.monotonic() - started
+        report = account(chain, seconds, len(stream.duplicate_ids), models.reports)
+        return publish(report, order, chain, directory, models.reports)
 
 
 def _surveyed(
@@ -71,17 +66,20 @@ def _surveyed(
 ) -> RecordStream:
     source: Source = recipe.source.component.create(recipe.source.options)
     stream = RecordStream(source, recipe.input, limit)
+    skips = recipe.input.on_error == "skip"
+    if not skips:
+        directory.open_quarantine()
     observer.started("reading", None)
     try:
         stream.survey(directory.quarantine, observer.advanced)
     except TooManyBadRecords as error:
-        if recipe.input.on_error == "skip":
+        if skips:
             raise
         raise TooManyBadRecords(f"{error}\nsee {directory.keep_quarantine()}") from error
     finally:
         observer.finished()
     if stream.bad:
-        where = "skipped" if recipe.input.on_error == "skip" else f"in {QUARANTINE}"
+        where = "skipped" if skips else f"in {QUARANTINE}"
         observer.message(f"{stream.bad} bad records ({where}); the first is {stream.first_bad}")
     if stream.duplicate_ids:
         observer.message(
@@ -91,23 +89,28 @@ def _surveyed(
     return stream
 
 
-def _write(chain: Chain, directory: RunDirectory) -> tuple[int, int]:
-    recipe, observer = chain.recipe, chain.observer
-    observer.started("writing", chain.stream.records)
+def _tell_changes(stream: RecordStream, directory: RunDirectory, observer: Observer) -> None:
+    """What is scored anew, though an earlier run here scored it."""
+    if directory.input_before is not None:
+        changed = list(differences(directory.input_before, stream.parts))
+        if changed:
+            observer.message(
+                "the input is not what the latest run here read; what is the same in it is not "
+                "scored again:\n" + "\n".join(f"  {phrase}" for phrase in changed)
+            )
+
+
+def _write(chain: Chain, directory: RunDirectory, order: Order) -> None:
+    chain.observer.started("writing", chain.stream.records)
     with directory.writing(), ExitStack() as closing:
-        closing.callback(observer.finished)
-        sink: Sink = recipe.sink.component.create(recipe.sink.options, directory.partial)
-        closing.callback(sink.close)
-        scores = None
-        if recipe.output.scores:
-            path = directory.partial / SCORES
-            scores = ScoresFile(path, chain.fates, chain.likelihoods, chain.columns)
+        closing.callback(chain.observer.finished)
+        records = labelled(chain.stream)
+        if chain.recipe.output.scores or order.command == "score":
+            scores = scores_file(chain, directory)
             closing.callback(scores.close)
-        return write_outputs(
-            chain.stream,
-            chain.fates,
-            sink,
-            scores,
-            rejects=recipe.output.rejects,
-            progress=observer.advanced,
-        )
+            records = scores.noting(records)
+        if order.command == "score":
+            for _ in records:
+                chain.observer.advanced(1, 0)
+        else:
+            write_sink(chain, records, directory)

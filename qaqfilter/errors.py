@@ -10,6 +10,7 @@ QaqfilterError                  exit code 1
 ├── PromptError                 a prompt or chat template cannot carry the data untouched
 ├── BackendError                a backend broke its contract (wrong count, not finite, above 0)
 ├── StoreError                  scores cannot be stored
+├── NotScored                   a selection needs numbers that no run has computed
 └── RunDirectoryError           outputs cannot be written where the recipe says
 
 The messages say where it happened, what is wrong, and how to mend it.
@@ -66,6 +67,10 @@ class BackendError(QaqfilterError):
 
 class StoreError(QaqfilterError):
     """Scores cannot be written to the score store."""
+
+
+class NotScored(QaqfilterError):  # noqa: N818 - reads as the sentence it is
+    """A selection needs numbers that no run has computed."""
 
 
 class RunDirectoryError(QaqfilterError):

@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import errno
 import os
-import platform
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -18,40 +15,103 @@ from typing import Any, BinaryIO
 import orjson
 
 from qaqfilter.errors import RunDirectoryError
-from qaqfilter.reports import RunReport
+from qaqfilter.input_parts import InputPart
+from qaqfilter.manifest import MANIFEST, Manifest, read_manifest
+from qaqfilter.run_lock import BEGUN, note_begun, only_run
 from qaqfilter.types import BadRecord
 
-MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.jsonl"
 OUTPUTS = ("kept.*", "rejected.*", "scores.parquet")
 """What a run would overwrite; the quarantine may be that of a run with too many bad records."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_ROOM = "; make room, or name another folder with --set output.path=..."
-PACKAGES = ("qaqfilter", "numpy", "torch", "transformers", "llama-cpp-python")
+ELSEWHERE = "run again with --replace, or name another folder with --set output.path=..."
 
 
 class RunDirectory:
     """A folder that is filled under a hidden name and published at the end.
 
-    As a context manager: leaving without `publish` removes what was written and leaves an
-    earlier run's files as they were. Without `quarantines` there is no quarantine.jsonl.
+    As a context manager: nobody else runs in it meanwhile; leaving without `publish` removes
+    what was written and leaves an earlier run's files as they were.
+
+    Attributes
+    ----------
+    partial: where files are written until they are published.
+    manifest: that of the finished run that is there, if any.
+    input_before: what the latest run here read, finished or not, where that is known.
     """
 
-    def __init__(self, folder: Path, *, replace: bool, quarantines: bool = True) -> None:
+    def __init__(self, folder: Path, *, replace: bool) -> None:
         self.folder = folder
+        self.partial = folder / ".partial"
+        self.manifest: Manifest | None = None
+        self.input_before: tuple[InputPart, ...] | None = None
         self._replace = replace
-        self._quarantines = quarantines
-        self.partial = folder / f".partial-{os.getpid()}"
         self._quarantine: BinaryIO | None = None
+        self._leaving = ExitStack()
 
     def __enter__(self) -> RunDirectory:
-        with self.writing():
-            if not self._replace:
-                self._refuse_to_overwrite()
-            self.partial.mkdir(parents=True)
-            if self._quarantines:
-                self._quarantine = (self.partial / QUARANTINE).open("wb")
+        with ExitStack() as stack, self.writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            stack.callback(self._remove_if_empty)
+            begun = stack.enter_context(only_run(self.folder))
+            stack.callback(self._clear)
+            self._finish_publishing()
+            self._clear()
+            self.manifest = self._earlier()
+            found = begun.input if begun else None
+            self.input_before = found or (self.manifest.input if self.manifest else None)
+            if self.manifest is None and not self._replace:
+                self._refuse_foreign()
+            self.partial.mkdir()
+            self._leaving = stack.pop_all()
         return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with suppress(OSError):  # said before, or of no interest: what it holds is thrown away
+            self._close()
+        self._leaving.close()
+
+    def _earlier(self) -> Manifest | None:
+        try:
+            return read_manifest(self.folder)
+        except RunDirectoryError:
+            if self._replace:
+                return None
+            raise
+
+    def _refuse_foreign(self) -> None:
+        foreign = sorted(path for name in OUTPUTS for path in self.folder.glob(name))
+        if foreign:
+            raise RunDirectoryError(
+                f"{foreign[0]} is there, and no finished run left it: {ELSEWHERE}"
+            )
+
+    def _finish_publishing(self) -> None:
+        """A run that was killed while it moved its files had all of them: move the rest."""
+        if self.partial.is_symlink() or not (self.partial / MANIFEST).exists():
+            return
+        with suppress(RunDirectoryError):
+            manifest = read_manifest(self.partial)
+            assert manifest is not None, "it exists, and nobody else is at work here"
+            self._move(manifest.files)
+
+    def _clear(self) -> None:
+        """Remove what a run that ended early left: under the lock, it is nobody's any more."""
+        for path in (*self.folder.glob(".partial*"), *self.folder.glob(f"{BEGUN}.*")):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _remove_if_empty(self) -> None:
+        with suppress(OSError):
+            self.folder.rmdir()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -62,28 +122,10 @@ class RunDirectory:
             mend = NO_ROOM if error.errno in FULL else ""
             raise RunDirectoryError(f"cannot write to {self.folder}: {error}{mend}") from error
 
-    def _refuse_to_overwrite(self) -> None:
-        mend = "run again with --replace, or name another folder with --set output.path=..."
-        if (self.folder / MANIFEST).exists():
-            raise RunDirectoryError(f"{self.folder} holds a finished run: {mend}")
-        foreign = sorted(path for name in OUTPUTS for path in self.folder.glob(name))
-        if foreign:
-            raise RunDirectoryError(f"{foreign[0]} is there, and no finished run left it: {mend}")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._close()
-        except OSError:  # said before, or of no interest: what it holds is thrown away
-            self._quarantine = None
-        if self.partial.exists():
-            shutil.rmtree(self.partial)
-        if self.folder.exists() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+    def note_input(self, parts: Sequence[InputPart]) -> None:
+        """Write down what this run reads, for the run that goes on after it is stopped."""
+        with self.writing():
+            note_begun(self.folder, parts)
 
     def quarantine(self, bad: BadRecord) -> None:
         """Set a bad record aside: where it stood, what is wrong, and its bytes."""
@@ -97,9 +139,18 @@ class RunDirectory:
             line["raw"] = bad.row.decode()
         except UnicodeDecodeError:
             line["raw_base64"] = base64.b64encode(bad.row).decode()
-        assert self._quarantine is not None, "a context manager that quarantines"
         with self.writing():
-            self._quarantine.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            self._opened().write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+    def open_quarantine(self) -> None:
+        """Have a quarantine.jsonl, even where nothing is bad."""
+        with self.writing():
+            self._opened()
+
+    def copy_quarantine(self, folder: Path) -> None:
+        """Take over the quarantine of another run, if there is one."""
+        with self.writing(), suppress(FileNotFoundError):
+            shutil.copy2(folder / QUARANTINE, self.partial / QUARANTINE)
 
     def keep_quarantine(self) -> Path:
         """After too many bad records: publish the quarantine alone, so that it can be read."""
@@ -109,36 +160,48 @@ class RunDirectory:
             (self.partial / QUARANTINE).replace(target)
         return target
 
-    def publish(self, manifest: Mapping[str, Any]) -> dict[str, Path]:
-        """Move every file into place, the manifest last, and remove an earlier run's leftovers."""
-        text = orjson.dumps(
-            manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str
-        )
-        with self.writing():
-            self._close()
-            names = self.files()
-            # While the disk may still turn out to be full, nothing has been touched yet.
-            (self.partial / MANIFEST).write_bytes(text)
-            # A quarantine may be that of a run which failed and so left no manifest.
-            for stale in (self._earlier_files() | {QUARANTINE}) - set(names):
-                (self.folder / stale).unlink(missing_ok=True)
-            for name in (*names, MANIFEST):
-                (self.partial / name).replace(self.folder / name)
+    def files(self) -> dict[str, Path]:
+        """Where everything that is written so far will be, by what it is, the manifest last."""
+        names = sorted(path.name for path in self.partial.iterdir())
         return {Path(name).stem.split(".")[0]: self.folder / name for name in [*names, MANIFEST]}
 
-    def _earlier_files(self) -> set[str]:
-        """Names that the manifest here lists; nothing outside the folder, whoever wrote it."""
-        try:
-            files = orjson.loads((self.folder / MANIFEST).read_bytes())["files"]
-        except (FileNotFoundError, ValueError, LookupError, TypeError):
-            return set()
-        if not isinstance(files, list):
-            return set()
-        return {name for name in files if isinstance(name, str) and Path(name).name == name != ""}
+    def publish(self, manifest: bytes) -> None:
+        """Move every file into place, the manifest last, and remove an earlier run's leftovers.
 
-    def files(self) -> list[str]:
-        """Names of what will be published beside the manifest."""
-        return sorted(path.name for path in self.partial.iterdir())
+        The manifest among the partial files says that all are whole: from there on a run that is
+        killed is finished by the next.
+        """
+        with self.writing():
+            self._close()
+            names = sorted(path.name for path in self.partial.iterdir())
+            for name in names:
+                _sync(self.partial / name)
+            # While the disk may still turn out to be full, nothing has been touched yet.
+            whole = self.partial / f".{MANIFEST}"
+            whole.write_bytes(manifest)
+            _sync(whole)
+            whole.replace(self.partial / MANIFEST)
+            self._move(names)
+
+    def _move(self, names: Sequence[str]) -> None:
+        earlier = None
+        with suppress(RunDirectoryError):
+            earlier = read_manifest(self.folder)
+        # A quarantine may be that of a run which failed and so left no manifest.
+        stale = {QUARANTINE, *(earlier.files if earlier else ())} - {*names, MANIFEST}
+        for name in stale:
+            (self.folder / name).unlink(missing_ok=True)
+        # While files are moved, the old manifest would describe some that are not its own.
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        for name in (*names, MANIFEST):
+            if (self.partial / name).exists():
+                (self.partial / name).replace(self.folder / name)
+        (self.folder / BEGUN).unlink(missing_ok=True)
+
+    def _opened(self) -> BinaryIO:
+        if self._quarantine is None:
+            self._quarantine = (self.partial / QUARANTINE).open("wb")
+        return self._quarantine
 
     def _close(self) -> None:
         if self._quarantine is not None:
@@ -146,33 +209,7 @@ class RunDirectory:
             self._quarantine = None
 
 
-def make_manifest(
-    report: RunReport,
-    recipe: Mapping[str, Any],
-    limit: int | None,
-    input_digest: str,
-    files: list[str],
-) -> dict[str, Any]:
-    """Everything needed to say later what this run was."""
-    account = asdict(report)
-    del account["folder"], account["files"]
-    return {
-        "format": 1,
-        "recipe": dict(recipe),
-        "limit": limit,
-        "input_digest": input_digest,
-        "files": files,
-        **account,
-        "versions": {"python": platform.python_version(), **_versions()},
-        "platform": platform.platform(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _sync(path: Path) -> None:
+    """Have the system write a file out: a name must not survive a power cut without its bytes."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

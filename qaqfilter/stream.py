@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import compress, islice
+from itertools import compress, groupby, islice
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
 from qaqfilter.errors import SourceError, TooManyBadRecords
+from qaqfilter.input_parts import InputPart, digest_of
 from qaqfilter.protocols import Source
 from qaqfilter.recipe_keys import InputKeys
 from qaqfilter.types import BadRecord, Ints, Record, Window
@@ -18,24 +21,54 @@ from qaqfilter.types import BadRecord, Ints, Record, Window
 CHECK_EVERY = 1024
 """Records per digest: small enough to name the place of a change, small next to the data."""
 
+_part_of = attrgetter("origin.part")
+
+
+class _Block(NamedTuple):
+    """Items of one part that were read: at most CHECK_EVERY, fewer (or none) at its end."""
+
+    part: str
+    size: int
+    digest: bytes
+    last: Record | BadRecord | None
+
+    @property
+    def ends_part(self) -> bool:
+        return self.size < CHECK_EVERY
+
 
 @dataclass(slots=True)
 class RecordStream:
-    """Good records of a source with their row numbers (0, 1, ... over good records only)."""
+    """Good records of a source with their row numbers (0, 1, ... over good records only).
+
+    `survey` counts them; a stream whose `parts` are known from an earlier survey needs none.
+    """
 
     source: Source
     keys: InputKeys
     limit: int | None = None
-    records: int = 0
-    bad: int = 0
+    parts: Sequence[InputPart] = ()
     first_bad: str | None = None
     duplicate_ids: frozenset[str] = frozenset()
-    _digests: list[bytes] = field(default_factory=list)
+    _blocks: list[bytes] | None = None
+    _sizes: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._count()
+
+    def _count(self) -> None:
+        parts = self.parts
+        self._sizes = sum(part.records for part in parts), sum(part.bad for part in parts)
 
     @property
-    def digest(self) -> str:
-        """blake2b-128, in hex, over every record read by `survey`."""
-        return blake2b(b"".join(self._digests), digest_size=16).hexdigest()
+    def records(self) -> int:
+        """Good records."""
+        return self._sizes[0]
+
+    @property
+    def bad(self) -> int:
+        """Bad records."""
+        return self._sizes[1]
 
     def survey(
         self, quarantine: Callable[[BadRecord], None], progress: Callable[[int, int], None]
@@ -47,21 +80,30 @@ class RecordStream:
         Raises TooManyBadRecords before any model is loaded.
         """
         hashes = array("q")
+        blocks: list[bytes] = []
+        parts: list[InputPart] = []
+        bad = good_before = bad_before = first_block = 0
 
-        def block_is_through(digest: bytes, count: int, last: Record | BadRecord | None) -> None:
-            self._digests.append(digest)
-            progress(count, 0)
+        def block_is_through(block: _Block) -> None:
+            nonlocal good_before, bad_before, first_block
+            blocks.append(block.digest)
+            progress(block.size, 0)
+            if block.ends_part:
+                good, worse = len(hashes) - good_before, bad - bad_before
+                parts.append(InputPart(block.part, good, worse, digest_of(blocks[first_block:])))
+                good_before, bad_before, first_block = len(hashes), bad, len(blocks)
 
         for item in self._items(block_is_through):
             if isinstance(item, Record):
                 hashes.append(hash(item.id))
             else:
-                self.bad += 1
+                bad += 1
                 self.first_bad = self.first_bad or f"{item.origin}: {item.error}"
                 if self.keys.on_error != "skip":
                     quarantine(item)
-                self._refuse_bad(item)
-        self.records = len(hashes)
+                self._refuse_bad(item, bad)
+        self.parts, self._blocks = tuple(parts), blocks
+        self._count()
         read = self.records + self.bad
         if self.keys.max_errors < 1 and self.bad > self.keys.max_errors * read:
             raise TooManyBadRecords(
@@ -70,14 +112,14 @@ class RecordStream:
             )
         self._find_duplicates(np.frombuffer(hashes, dtype=np.int64))
 
-    def _refuse_bad(self, item: BadRecord) -> None:
+    def _refuse_bad(self, item: BadRecord, number: int) -> None:
         if self.keys.on_error == "fail":
             raise TooManyBadRecords(
                 f"{item.origin}: {item.error} (input.on_error is fail; quarantine sets it aside)"
             )
-        if 1 <= self.keys.max_errors < self.bad:
+        if 1 <= self.keys.max_errors < number:
             raise TooManyBadRecords(
-                f"{item.origin}: bad record number {self.bad}, more than input.max_errors = "
+                f"{item.origin}: bad record number {number}, more than input.max_errors = "
                 f"{self.keys.max_errors:g} allows: {item.error}"
             )
 
@@ -94,19 +136,48 @@ class RecordStream:
 
     def read(self) -> Iterator[Record]:
         """Every good record, in order. Raises SourceError, naming the file, if anything changed."""
-        expected = iter(self._digests)
-
-        def block_is_through(digest: bytes, count: int, last: Record | BadRecord | None) -> None:
-            if digest != next(expected, None):
-                raise _changed(last)
-
+        check = self._by_part() if self._blocks is None else self._by_block()
         row = 0
-        for item in self._items(block_is_through):
+        for item in self._items(check):
             if isinstance(item, Record):
                 if row == self.records:  # nobody has room for one more, so it is not handed out
-                    raise _changed(item)
+                    raise _changed(item.origin.part, item)
                 yield item
                 row += 1
+        check(None)
+
+    def _by_block(self) -> _Check:
+        """Compare with what the survey of this run saw: stops near the place of the change."""
+        expected = iter(self._blocks or ())
+
+        def check(block: _Block | None) -> None:
+            if next(expected, None) != (block.digest if block else None):
+                part, last = (block.part, block.last) if block else (self.parts[-1].part, None)
+                raise _changed(part, last)
+
+        return check
+
+    def _by_part(self) -> _Check:
+        """Compare with what an earlier run wrote down of each part."""
+        expected = iter(self.parts)
+        blocks: list[bytes] = []
+
+        def check(block: _Block | None) -> None:
+            found = None
+            if block is not None:
+                blocks.append(block.digest)
+                if not block.ends_part:
+                    return
+                found = block.part, digest_of(blocks)
+                blocks.clear()
+            part = next(expected, None)
+            if found != ((part.part, part.digest) if part else None):
+                raise SourceError(
+                    f"{(part or block or self.parts[-1]).part}: the input changed since its "
+                    "records were scored; `qaqfilter run` scores what is new"
+                )
+
+        return check
 
     def windows(self, rows: Ints, size: int) -> Iterator[Window]:
         """Windows of `size` consecutive records among the given ascending rows."""
@@ -120,33 +191,28 @@ class RecordStream:
             yield Window(index, rows[index * size :][: len(records)], records)
             index += 1
 
-    def _items(self, block_is_through: _BlockIsThrough) -> Iterator[Record | BadRecord]:
-        """Read the source; hand over a digest after every CHECK_EVERY items, and of what is left.
-
-        One of these comes at the end in any case, over no items if need be.
+    def _items(self, block_is_through: Callable[[_Block], None]) -> Iterator[Record | BadRecord]:
+        """Read the source; hand over a digest after every CHECK_EVERY items of a part, and at
+        its end one of what is left, over no items if need be.
         """
-        items = islice(self.source.read(), self.limit)
-        last: Record | BadRecord | None = None
-        count = CHECK_EVERY
-        while count == CHECK_EVERY:
-            count, digest = 0, blake2b(digest_size=16)
-            add = digest.update
-            for count, last in enumerate(islice(items, CHECK_EVERY), start=1):  # noqa: B007
-                row = last.row
-                add(len(row).to_bytes(8, "big"))
-                add(row)
-                yield last
-            block_is_through(digest.digest(), count, last)
+        for part, items in groupby(islice(self.source.read(), self.limit), key=_part_of):
+            last: Record | BadRecord | None = None
+            count = CHECK_EVERY
+            while count == CHECK_EVERY:
+                count, digest = 0, blake2b(digest_size=16)
+                add = digest.update
+                for count, last in enumerate(islice(items, CHECK_EVERY), start=1):  # noqa: B007
+                    row = last.row
+                    add(len(row).to_bytes(8, "big"))
+                    add(row)
+                    yield last
+                block_is_through(_Block(part, count, digest.digest(), last))
 
 
-_BlockIsThrough = Callable[[bytes, int, Record | BadRecord | None], None]
-"""Called with a block's digest, how many items are in it, and the last item that was read."""
+_Check = Callable[[_Block | None], None]
+"""Called with every block that was read, and at the end with None; raises SourceError."""
 
 
-def _changed(item: Record | BadRecord | None) -> SourceError:
-    if item is None:
-        return SourceError("the input changed while the run read it: it is empty now")
-    return SourceError(
-        f"{item.origin.part}: the input changed while the run read it (in the "
-        f"{CHECK_EVERY} records up to {item.origin}): run again"
-    )
+def _changed(part: str, item: Record | BadRecord | None) -> SourceError:
+    where = f" (in the {CHECK_EVERY} records up to {item.origin})" if item is not None else ""
+    return SourceError(f"{part}: the input changed while the run read it{where}: run again")

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import qaqfilter
+from outputs import visible
 from qaqfilter import QaqfilterError, RunDirectoryError, SourceError, TooManyBadRecords
 
 RMI = "  - {id: rmi, use: rmi, keep: {fraction: 0.5}}"
@@ -215,16 +216,6 @@ def test_too_many_bad_records_end_the_run_before_any_model(tmp_path, write_recip
         qaqfilter.run(recipe, replace=True)
 
 
-def test_a_finished_run_is_not_overwritten_unasked(tmp_path, write_recipe):
-    recipe = write_recipe(RMI)
-    qaqfilter.run(recipe)
-    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
-    with pytest.raises(RunDirectoryError, match="--replace"):
-        qaqfilter.run(recipe)
-    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
-    assert qaqfilter.run(recipe, overrides=["output.rejects=false"], replace=True).rejected == 4
-
-
 def test_a_file_of_the_user_is_not_overwritten_unasked(tmp_path, write_recipe):
     mine = tmp_path / "out" / "kept.jsonl"
     mine.parent.mkdir()
@@ -238,7 +229,7 @@ def test_a_file_of_the_user_is_not_overwritten_unasked(tmp_path, write_recipe):
 def test_a_failed_run_leaves_what_was_there(tmp_path, write_recipe):
     recipe = write_recipe(RMI)
     qaqfilter.run(recipe)
-    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    before = visible(tmp_path / "out")
     plugin = tmp_path / "failing.py"
     plugin.write_text(
         "from qaqfilter import Component, Options, hookimpl\n"
@@ -255,7 +246,7 @@ def test_a_failed_run_leaves_what_was_there(tmp_path, write_recipe):
         qaqfilter.run(
             recipe, overrides=["steps.rmi={id: f, use: failing}"], plugins=[plugin], replace=True
         )
-    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+    assert visible(tmp_path / "out") == before
 
 
 def test_input_that_changes_between_two_reads_ends_the_run(tmp_path, write_recipe, pairs):
@@ -367,7 +358,7 @@ def test_a_watcher_that_fails_is_named(tmp_path, write_recipe):
 def test_the_manifest_says_that_a_run_was_limited(tmp_path, write_recipe):
     qaqfilter.run(write_recipe(RMI), limit=5)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
-    assert (manifest["limit"], manifest["read"]) == (5, 5)
+    assert (manifest["order"]["limit"], manifest["read"]) == (5, 5)
 
 
 EXECUTOR = """

@@ -17,7 +17,7 @@ from qaqfilter.cli.say import say
 from qaqfilter.errors import PluginError, QaqfilterError
 from qaqfilter.manager import load_plugins
 
-VERBS = ("run", "validate", "plugins", "schema")
+VERBS = ("run", "score", "select", "validate", "plugins", "schema")
 INTERRUPTED = 130
 
 

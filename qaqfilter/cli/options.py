@@ -21,3 +21,9 @@ plugin_option = click.option(
     type=click.Path(path_type=Path),
     help="Load a plugin from a Python file. May be given more than once.",
 )
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), help="Read only so many records."
+)
+replace_option = click.option(
+    "--replace", is_flag=True, help="Overwrite a finished run in the same folder."
+)

@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from qaqfilter.api import run as run_from_python
-from qaqfilter.cli.options import plugin_option, recipe_argument, set_option
+from qaqfilter.cli.options import (
+    limit_option,
+    plugin_option,
+    recipe_argument,
+    replace_option,
+    set_option,
+)
 from qaqfilter.cli.progress import make_observer
 from qaqfilter.cli.summary import print_summary
 
@@ -16,8 +22,8 @@ from qaqfilter.cli.summary import print_summary
 @recipe_argument
 @set_option
 @plugin_option
-@click.option("--limit", type=click.IntRange(min=1), help="Read only so many records.")
-@click.option("--replace", is_flag=True, help="Overwrite a finished run in the same folder.")
+@limit_option
+@replace_option
 def command(
     recipe: Path,
     overrides: tuple[str, ...],

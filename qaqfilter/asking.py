@@ -1,0 +1,97 @@
+"""One model over the rows of a run: the executor is started, its answers become columns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qaqfilter.columns import Columns
+from qaqfilter.costs import Cost
+from qaqfilter.errors import QaqfilterError
+from qaqfilter.execution import Executor
+from qaqfilter.identity import fingerprint
+from qaqfilter.manager import PluginManager
+from qaqfilter.model_files import ModelFiles
+from qaqfilter.recipe import Recipe, Step
+from qaqfilter.reports import ModelReport, Observer
+from qaqfilter.scoring import ScoringStage
+from qaqfilter.store import root_of
+from qaqfilter.stream import RecordStream
+from qaqfilter.types import Ints, Record
+
+
+@dataclass(slots=True)
+class _Resources:
+    """What backends and prompts may ask of the run."""
+
+    manager: PluginManager
+    stream: RecordStream
+
+    def model_files(self, location: str, revision: str | None = None) -> ModelFiles:
+        return self.manager.locate(location, revision)
+
+    def records(self) -> Iterator[Record]:
+        return self.stream.read()
+
+
+@dataclass(slots=True)
+class Models:
+    """The models of a recipe, asked one after the other; `reports` say what each one cost."""
+
+    recipe: Recipe
+    manager: PluginManager
+    observer: Observer
+    stream: RecordStream
+    columns: Columns
+    reports: list[ModelReport] = field(default_factory=list)
+
+    def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
+        """Score `rows` by the prompt that `step` has for `model`."""
+        view = step.view(model)
+        keys = self.recipe.models[model].keys
+        stage = ScoringStage(
+            model=view,
+            backend=self.recipe.models[model].backend,
+            prompt=self.recipe.prompt(step, model),
+            likelihoods=tuple(likelihoods),
+            resources=_Resources(self.manager, self.stream),
+            too_long=keys.too_long,
+            store=root_of(self.recipe.run.store),
+            progress=self.observer.advanced,
+        )
+        block = self.recipe.executor
+        executor: Executor = block.component.create(block.options)
+        self.observer.started(f"scoring ({view})", len(rows))
+        started, cost, batch_tokens = time.monotonic(), Cost(), 0
+        facts: dict[str, object] = {}
+        times_scored = np.zeros(self.columns.size, dtype=np.int8)
+        for answer in executor.score(stage, self.stream.windows(rows, self.recipe.run.window)):
+            for name, column in answer.columns.items():
+                self.columns.likelihood(f"{view}.{name}").put(answer.rows, column)
+            if keys.too_long == "cut_answer":
+                self.columns.number(f"{view}.cut")[answer.rows] = answer.cut
+            cost += answer.cost
+            batch_tokens, facts = answer.batch_tokens, dict(answer.facts)
+            times_scored[answer.rows] += 1
+        self.observer.finished()
+        once = np.zeros(self.columns.size, dtype=np.int8)
+        once[rows] = 1
+        if (times_scored != once).any():
+            raise QaqfilterError(
+                f"executor {block.component.name!r} scored {int((times_scored != once).sum())} of "
+                f"{len(rows)} records not exactly once with model {view!r}"
+            )
+        self.reports.append(
+            ModelReport(
+                name=view,
+                records=len(rows),
+                cost=cost,
+                seconds=time.monotonic() - started,
+                batch_tokens=batch_tokens,
+                fingerprint=fingerprint(facts),
+                facts=facts,
+            )
+        )

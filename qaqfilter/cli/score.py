@@ -1,0 +1,51 @@
+"""`qaqfilter score`: the half of a run that needs models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qaqfilter.api import score as score_from_python
+from qaqfilter.cli.options import (
+    limit_option,
+    plugin_option,
+    recipe_argument,
+    replace_option,
+    set_option,
+)
+from qaqfilter.cli.progress import make_observer
+from qaqfilter.cli.summary import print_summary
+
+
+@click.command(name="score")
+@recipe_argument
+@set_option
+@plugin_option
+@limit_option
+@click.option("--all", "everything", is_flag=True, help="Score every record for every step.")
+@replace_option
+def command(
+    *,
+    recipe: Path,
+    overrides: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    limit: int | None,
+    everything: bool,
+    replace: bool,
+) -> None:
+    """Score the records that the chain gets to see; keep and write none.
+
+    `qaqfilter select` decides by the numbers, as often as you like and without a model.
+    """
+    with make_observer() as observer:
+        report = score_from_python(
+            recipe,
+            overrides=overrides,
+            plugins=plugins,
+            limit=limit,
+            everything=everything,
+            replace=replace,
+            observer=observer,
+        )
+    print_summary(report)

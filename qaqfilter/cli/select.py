@@ -1,0 +1,55 @@
+"""`qaqfilter select`: the half of a run that decides and writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from qaqfilter.api import select as select_from_python
+from qaqfilter.cli.options import plugin_option, recipe_argument, replace_option, set_option
+from qaqfilter.cli.progress import make_observer
+from qaqfilter.cli.summary import print_summary
+
+
+@click.command(name="select")
+@recipe_argument
+@set_option
+@plugin_option
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    help="Folder of the run whose numbers are used; the recipe's own by default.",
+)
+@click.option(
+    "--unscored",
+    type=click.Choice(["refuse", "reject"]),
+    default="refuse",
+    help="What to do about records that get to a step for which they were never scored.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be kept, and write nothing.")
+@replace_option
+def command(
+    *,
+    recipe: Path,
+    overrides: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    scores: Path | None,
+    unscored: Literal["refuse", "reject"],
+    dry_run: bool,
+    replace: bool,
+) -> None:
+    """Decide by the numbers that `score` or `run` left, and write; no model is loaded."""
+    with make_observer() as observer:
+        report = select_from_python(
+            recipe,
+            overrides=overrides,
+            plugins=plugins,
+            scores=scores,
+            unscored=unscored,
+            write=not dry_run,
+            replace=replace,
+            observer=observer,
+        )
+    print_summary(report)

@@ -1,0 +1,91 @@
+"""A run's numbers: columns as long as the stream, and nothing of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qaqfilter.types import Bools, Floats, Ints, LikelihoodColumn, Status, Table, read_only
+
+
+@dataclass(slots=True)
+class Group:
+    """The values of a field by which a step ranks its records, as codes into `words`.
+
+    A code of -1 is a record that did not get there; `words` are in order of appearance.
+    """
+
+    codes: Ints
+    words: list[str | None] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Measured:
+    """Of which rows a step has seen the text, and the numbers that it took from them."""
+
+    rows: Bools
+    names: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Columns:
+    """`size` rows of everything that is known.
+
+    Attributes
+    ----------
+    likelihoods: by ``<view>.<likelihood>``; a view is a model, or a model asked by a step's own
+        prompt.
+    numbers: by ``<step>.<column>``, NaN where undefined or not computed.
+    groups: by step.
+    measured: by step, what its selector has taken from the text.
+    """
+
+    size: int
+    likelihoods: dict[str, LikelihoodColumn] = field(default_factory=dict)
+    numbers: dict[str, Floats] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+
+    def number(self, name: str) -> Floats:
+        """A column of numbers, made where there is none yet."""
+        if name not in self.numbers:
+            self.numbers[name] = np.full(self.size, np.nan)
+        return self.numbers[name]
+
+    def put(self, name: str, rows: Ints, values: Floats) -> None:
+        """Overwrite some rows of a column of numbers."""
+        if len(rows) == self.size:
+            self.numbers[name] = values
+        else:
+            self.number(name)[rows] = values
+
+    def likelihood(self, name: str) -> LikelihoodColumn:
+        """A likelihood's column, made where there is none yet."""
+        if name not in self.likelihoods:
+            self.likelihoods[name] = LikelihoodColumn.empty(self.size)
+        return self.likelihoods[name]
+
+    def unscored(self, name: str, rows: Ints) -> Ints:
+        """Those of `rows` for which a likelihood was never asked."""
+        left: Ints = rows[self.likelihood(name).status[rows] == Status.NOT_SCORED]
+        return left
+
+    def unmeasured(self, step: str, rows: Ints) -> Ints:
+        """Those of `rows` whose text a step has not seen."""
+        left: Ints = rows[~self.measured[step].rows[rows]] if step in self.measured else rows
+        return left
+
+    def table(self, step: str, rows: Ints, needs: Sequence[tuple[str, str]]) -> Table:
+        """The rows as a step sees them: its own columns under their bare names too.
+
+        `needs` are pairs of a likelihood's name in the step and its name here.
+        """
+        # Where nothing is gone yet, the columns themselves and no copies: half the memory.
+        here = slice(None) if len(rows) == self.size else rows
+        likelihoods = {name: self.likelihoods[stored].take(here) for name, stored in needs}
+        numbers = {name: read_only(values[here]) for name, values in self.numbers.items()}
+        own = f"{step}."
+        bare = {k.removeprefix(own): v for k, v in numbers.items() if k.startswith(own)}
+        return Table(rows, likelihoods, bare | numbers)

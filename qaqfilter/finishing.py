@@ -1,0 +1,92 @@
+"""From a chain that has decided to published outputs, with an account that adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace as with_fields
+from pathlib import Path
+
+from qaqfilter.chain import Chain
+from qaqfilter.errors import QaqfilterError
+from qaqfilter.input_parts import whole_digest
+from qaqfilter.manifest import Order, write_manifest
+from qaqfilter.protocols import Sink
+from qaqfilter.reports import ModelReport, RunReport
+from qaqfilter.run_directory import RunDirectory
+from qaqfilter.run_lock import now
+from qaqfilter.scores_file import SCORES, ScoresFile
+from qaqfilter.types import Record
+from qaqfilter.writing import write_records
+
+
+def scores_file(chain: Chain, directory: RunDirectory) -> ScoresFile:
+    """The scores.parquet of a run, to be filled."""
+    digest = whole_digest(chain.stream.parts)
+    return ScoresFile(directory.partial / SCORES, chain.fates, chain.columns, digest)
+
+
+def write_sink(chain: Chain, records: Iterable[Record], directory: RunDirectory) -> None:
+    """Send every record to the recipe's sink. Raises QaqfilterError where the count is off."""
+    block = chain.recipe.sink
+    with ExitStack() as closing:
+        sink: Sink = block.component.create(block.options, directory.partial)
+        closing.callback(sink.close)
+        written = write_records(
+            records,
+            chain.fates,
+            sink,
+            rejects=chain.recipe.output.rejects,
+            progress=chain.observer.advanced,
+        )
+    expected = len(chain.alive), chain.stream.records - len(chain.alive)
+    if written != expected:
+        raise QaqfilterError(
+            f"the account does not add up: {written[0]} kept and {written[1]} rejected were "
+            f"written, where {expected[0]} and {expected[1]} should have been"
+        )
+
+
+def account(
+    chain: Chain, seconds: float, duplicate_ids: int, models: Sequence[ModelReport]
+) -> RunReport:
+    """What a run came to. Raises QaqfilterError where it does not add up."""
+    stream, kept = chain.stream, len(chain.alive)
+    rejected = sum(sum(step.rejected.values()) for step in chain.step_reports)
+    read = stream.records + stream.bad
+    if kept + rejected + stream.bad != read:
+        raise QaqfilterError(
+            f"the account does not add up: {kept} kept + {rejected} rejected + {stream.bad} "
+            f"quarantined, of {read} read"
+        )
+    return RunReport(
+        name=chain.recipe.name,
+        folder=Path(chain.recipe.output.path),
+        read=read,
+        kept=kept,
+        rejected=rejected,
+        quarantined=stream.bad,
+        duplicate_ids=duplicate_ids,
+        steps=tuple(chain.step_reports),
+        models=tuple(models),
+        seconds=seconds,
+        files={},
+    )
+
+
+def publish(
+    report: RunReport,
+    order: Order,
+    chain: Chain,
+    directory: RunDirectory,
+    scored_by: Sequence[ModelReport],
+) -> RunReport:
+    """Put everything in place; the report with its files."""
+    report = with_fields(report, files=directory.files())
+    resolved = chain.recipe.resolved()
+    text = write_manifest(
+        report, order, resolved, parts=chain.stream.parts, scored_by=scored_by, finished=now()
+    )
+    directory.publish(text)
+    chain.manager.run_finished(report)
+    return report

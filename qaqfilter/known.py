@@ -1,0 +1,87 @@
+"""What the numbers of a finished run are worth to a recipe that may have changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qaqfilter.columns import Columns
+from qaqfilter.errors import RunDirectoryError
+from qaqfilter.input_parts import whole_digest
+from qaqfilter.manifest import Manifest, as_written, changed_keys, read_manifest
+from qaqfilter.recipe import Recipe
+from qaqfilter.scores_file import SCORES, Scored, read_scores
+
+
+def known_numbers(folder: Path, recipe: Recipe, score_by: str) -> tuple[Manifest, Scored]:
+    """The numbers of the run in `folder` that a run of this recipe would get too.
+
+    `score_by` is the command that makes them anew, for messages. Raises RunDirectoryError where
+    there are none, or where they are of another input.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or SCORES not in manifest.files:
+        why = "is no finished run" if manifest is None else "is a run without scores.parquet"
+        raise RunDirectoryError(
+            f"in {folder} there {why}, so there are no numbers to select by; make them with: "
+            f"{score_by}"
+        )
+    now = as_written(recipe.resolved())
+    scored = read_scores(folder / SCORES)
+    whole = sum(part.records for part in manifest.input)
+    if scored.input_digest != whole_digest(manifest.input) or scored.columns.size != whole:
+        raise RunDirectoryError(
+            f"{folder / SCORES} is not the file that {manifest.finished} was written there; make "
+            f"it anew with: {score_by}"
+        )
+    if _of_source(manifest.recipe) != _of_source(now):
+        keys = changed_keys(*({"input": r["input"], "steps": []} for r in (manifest.recipe, now)))
+        raise RunDirectoryError(
+            f"the numbers in {folder} are of another input ({'; '.join(keys)}); score this one "
+            f"with: {score_by}"
+        )
+    _forget(scored.columns, manifest.recipe, now)
+    return manifest, scored
+
+
+def _of_source(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides which records there are; what is done about bad ones does not."""
+    return {k: v for k, v in recipe["input"].items() if k not in ("on_error", "max_errors")}
+
+
+def _forget(columns: Columns, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Drop the numbers that the recipe as it is now would not get, and those of its steps."""
+    old, new = ({step["id"]: step for step in recipe["steps"]} for recipe in (before, now))
+    measured = {f"{step}.{n}" for step, m in columns.measured.items() for n in m.names}
+    for step in [*columns.measured]:
+        if _asked(old.get(step), _DECIDES) != _asked(new.get(step), _DECIDES):
+            measured -= {f"{step}.{name}" for name in columns.measured.pop(step).names}
+            columns.groups.pop(step, None)
+    lost = set()
+    for name in columns.likelihoods:
+        view = name.rpartition(".")[0]
+        if _view(view, before, old) != _view(view, now, new) or _view(view, now, new) is None:
+            lost.add(view)
+    for name in [name for name in columns.likelihoods if name.rpartition(".")[0] in lost]:
+        del columns.likelihoods[name]
+    for name in [*columns.numbers]:
+        owner = name.partition(".")[0]
+        if owner in lost or (owner in old and name not in measured):
+            del columns.numbers[name]
+
+
+_DECIDES = ("keep", "strata", "prompt")
+"""Keys of a step that change nothing in what it takes from the text."""
+
+
+def _asked(step: Mapping[str, Any] | None, others: Sequence[str]) -> dict[str, Any] | None:
+    return None if step is None else {k: v for k, v in step.items() if k not in others}
+
+
+def _view(view: str, recipe: Mapping[str, Any], steps: Mapping[str, Any]) -> Any:
+    """All that a view's numbers depend on; None where the recipe has no such view."""
+    step, at, model = view.rpartition("@")
+    block = recipe["models"].get(model)
+    prompt = steps.get(step, {}).get("prompt") if at else None
+    return None if block is None or (at and prompt is None) else (block, prompt)

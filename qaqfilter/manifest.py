@@ -1,0 +1,157 @@
+"""manifest.json: what a run was, so that a later one knows what it may build on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from qaqfilter.errors import RunDirectoryError
+from qaqfilter.input_parts import InputPart, whole_digest
+from qaqfilter.reports import ModelReport, RunReport
+
+MANIFEST = "manifest.json"
+PACKAGES = ("qaqfilter", "numpy", "torch", "transformers", "llama-cpp-python")
+ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for beside the recipe.
+
+    `limit` reads only so many records; `everything` scores every record for every step.
+    """
+
+    command: Literal["run", "score", "select"]
+    limit: int | None = None
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest that was read; `recipe` is the resolved one, `report` what the run came to."""
+
+    order: Order
+    recipe: dict[str, Any]
+    input: tuple[InputPart, ...]
+    files: tuple[str, ...]
+    finished: str
+    report: RunReport
+
+
+_REPORT = TypeAdapter(RunReport)
+_INPUT = TypeAdapter(tuple[InputPart, ...])
+_ORDER = TypeAdapter(Order)
+
+
+def write_manifest(
+    report: RunReport,
+    order: Order,
+    recipe: Mapping[str, Any],
+    *,
+    parts: Sequence[InputPart],
+    scored_by: Sequence[ModelReport],
+    finished: str,
+) -> bytes:
+    """The text of a manifest. `scored_by` are the models behind the numbers, whenever they ran."""
+    account = asdict(report)
+    del account["folder"]
+    text = {
+        "format": 1,
+        "order": asdict(order),
+        "finished": finished,
+        "recipe": recipe,
+        **account,
+        "files": {name: path.name for name, path in report.files.items()},
+        "models": [asdict(model) for model in scored_by],
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": platform.platform(),
+        "input_digest": whole_digest(parts),
+        "input": [asdict(part) for part in parts],
+    }
+    return orjson.dumps(text, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the finished run in `folder`; None where there is none.
+
+    Raises RunDirectoryError for one that cannot be understood.
+    """
+    path = folder / MANIFEST
+    try:
+        found = orjson.loads(path.read_bytes())
+        if found["format"] != 1:
+            raise ValueError(f"format {found['format']!r}, where 1 is known")
+        files = {name: folder / _own_name(file) for name, file in found["files"].items()}
+        account = {key: found[key] for key in RunReport.__dataclass_fields__ if key in found}
+        return Manifest(
+            order=_ORDER.validate_python(found["order"]),
+            recipe=dict(found["recipe"]),
+            input=_INPUT.validate_python(found["input"]),
+            files=tuple(path.name for path in files.values()),
+            finished=str(found["finished"]),
+            report=_REPORT.validate_python(account | {"folder": folder, "files": files}),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ValidationError) as error:
+        raise RunDirectoryError(
+            f"{path} is no manifest that this version can read ({error}): run again with "
+            "--replace, or name another folder with --set output.path=..."
+        ) from error
+
+
+def _own_name(name: str) -> str:
+    """A file of the folder itself: a manifest may come from anybody."""
+    if Path(name).name != name or not name:
+        raise ValueError(f"{name!r} is not a file name")
+    return name
+
+
+def as_written(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved recipe as it reads when it comes back from a manifest."""
+    found: dict[str, Any] = orjson.loads(orjson.dumps(recipe, default=str))
+    return found
+
+
+def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """``a.b.c: old -> new`` for every key of two resolved recipes that differs; steps by id."""
+    old, new = (dict(_flat("", recipe)) for recipe in (before, now))
+    for key in [*old, *(key for key in new if key not in old)]:
+        one, other = old.get(key, ABSENT), new.get(key, ABSENT)
+        if one != other:
+            yield f"{key}: {_shown(one)} -> {_shown(other)}"
+    orders = [[step["id"] for step in recipe["steps"]] for recipe in (before, now)]
+    if orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]):
+        yield f"steps: {', '.join(orders[0])} -> {', '.join(orders[1])}"
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
+    elif prefix == "steps":
+        for step in value:
+            yield from _flat(f"steps.{step['id']}", step)
+    else:
+        yield prefix, value
+
+
+def _shown(value: Any) -> str:
+    return value if value is ABSENT else orjson.dumps(value).decode()
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

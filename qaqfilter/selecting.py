@@ -1,0 +1,168 @@
+"""Decide anew from the numbers of a finished run: no model, no tokenizer, no text but the kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
+from pathlib import Path
+from typing import Any, Literal
+
+from qaqfilter.chain import Chain
+from qaqfilter.columns import Columns
+from qaqfilter.errors import NotScored
+from qaqfilter.finishing import account, publish, scores_file, write_sink
+from qaqfilter.known import known_numbers
+from qaqfilter.manager import PluginManager
+from qaqfilter.manifest import Manifest, Order
+from qaqfilter.overwriting import check_recipe, say_finished
+from qaqfilter.recipe import Recipe, Step
+from qaqfilter.reports import Observer, RunReport
+from qaqfilter.run_directory import RunDirectory
+from qaqfilter.scores_file import Scored
+from qaqfilter.stream import RecordStream
+from qaqfilter.types import Ints, Record
+
+Unscored = Literal["refuse", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """How to select, beside the recipe.
+
+    Attributes
+    ----------
+    scores: the folder of the run whose numbers are used; the recipe's own run directory if None.
+    unscored: what to do about records that get to a step which has no numbers of them.
+    write: whether to write anything; else only the report is made.
+    score_by: the command that scores what is missing, for messages.
+    """
+
+    scores: Path | None = None
+    unscored: Unscored = "refuse"
+    write: bool = True
+    score_by: str = "qaqfilter run"
+
+
+def select_recipe(
+    recipe: Recipe,
+    manager: PluginManager,
+    observer: Observer,
+    selection: Selection,
+    *,
+    replace: bool = False,
+) -> RunReport:
+    """Work the chain over the numbers that a run left, and write its outputs.
+
+    Raises NotScored where numbers are missing that the recipe needs, SourceError where the
+    input is not the one that was scored, and other QaqfilterErrors as a run does.
+    """
+    if not selection.write:
+        return _decided(recipe, manager, observer, selection)[1]
+    order = Order("select")
+    with RunDirectory(Path(recipe.output.path), replace=replace) as directory:
+        there = directory.manifest
+        if not replace and there is not None and there.order.command != "score":
+            check_recipe(there, with_fields(order, limit=there.order.limit), recipe)
+            say_finished(there, observer)
+            return there.report
+        job, report = _decided(recipe, manager, observer, selection)
+        _write(job, directory)
+        order = with_fields(order, limit=job.manifest.order.limit)
+        return publish(report, order, job.chain, directory, job.manifest.report.models)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A chain that has decided, and the run that its numbers come from."""
+
+    chain: Chain
+    folder: Path
+    manifest: Manifest
+    scored: Scored
+
+
+def _decided(
+    recipe: Recipe, manager: PluginManager, observer: Observer, selection: Selection
+) -> tuple[_Job, RunReport]:
+    started = time.monotonic()
+    folder = selection.scores or Path(recipe.output.path)
+    manifest, scored = known_numbers(folder, recipe, selection.score_by)
+    manager.run_started(recipe.resolved(), recipe.output.path)
+    stream = RecordStream(
+        recipe.source.component.create(recipe.source.options),
+        recipe.input,
+        manifest.order.limit,
+        manifest.input,
+    )
+    observer.started("deciding", stream.records)
+    missing = _Missing(selection, scored.columns, scored.places)
+    chain = Chain(recipe, manager, observer, stream, scored.columns, missing)
+    chain.decide_all()
+    observer.advanced(stream.records, 0)
+    observer.finished()
+    if missing.found:
+        observer.message(missing.sentence("were rejected as not_scored"))
+    seconds = time.monotonic() - started
+    report = account(chain, seconds, manifest.report.duplicate_ids, ())
+    return _Job(chain, folder, manifest, scored), report
+
+
+@dataclass(slots=True)
+class _Missing:
+    """Stands where the models stand in a run: says what they were never asked."""
+
+    selection: Selection
+    columns: Columns
+    places: Any
+    found: list[tuple[str, str, str, int, int]] = field(default_factory=list)
+
+    def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
+        view = step.view(model)
+        for name in likelihoods:
+            missing = self.columns.unscored(f"{view}.{name}", rows)
+            where = (len(missing), int(missing[0]))
+            self.found.append((step.id, view, name, *where))
+        if self.selection.unscored == "refuse":
+            raise NotScored(
+                self.sentence("have no numbers")
+                + "\n(or reject them as not_scored with --unscored reject)"
+            )
+
+    def sentence(self, what: str) -> str:
+        """How many records, at which step, by which model; the first of them; and what to do."""
+        lines = []
+        for step, view, name, count, row in self.found:
+            first = self.places.slice(row, 1).to_pylist()[0]
+            where = f"{first['id']} ({first['part']}#{first['ordinal']})"
+            lines.append(f"  {count} records at step {step!r}: {view}.{name}; the first is {where}")
+        return (
+            f"records that no run has scored {what}:\n"
+            + "\n".join(lines)
+            + f"\nscore them with: {self.selection.score_by}"
+        )
+
+
+def _write(job: _Job, directory: RunDirectory) -> None:
+    chain, observer = job.chain, job.chain.observer
+    directory.copy_quarantine(job.folder)
+    with directory.writing(), ExitStack() as closing:
+        if chain.recipe.output.scores:
+            observer.started("writing the numbers", chain.stream.records)
+            file = scores_file(chain, directory)
+            closing.callback(file.close)
+            file.copy(job.scored.places)
+            observer.advanced(chain.stream.records, 0)
+            observer.finished()
+        observer.started("writing the records", chain.stream.records)
+        closing.callback(observer.finished)
+        write_sink(chain, _relabelled(chain.stream, job.scored.places), directory)
+
+
+def _relabelled(stream: RecordStream, places: Any) -> Iterator[Record]:
+    """Every record in order, by the label that the earlier run gave it."""
+    labels = (label for chunk in places["id"].chunks for label in chunk.to_pylist())
+    for record, label in zip(stream.read(), labels, strict=True):
+        yield record if record.id == label else with_fields(record, id=label)
