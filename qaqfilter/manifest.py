@@ -35,7 +35,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest that was read; `recipe` is the resolved one, `report` what the run came to."""
+    """A manifest that was read; `recipe` is the resolved one, `report` what the run came to.
+
+    `scored_by` are the models behind its numbers, also where another run asked them.
+    """
 
     order: Order
     recipe: dict[str, Any]
@@ -43,8 +46,10 @@ class Manifest:
     files: tuple[str, ...]
     finished: str
     report: RunReport
+    scored_by: tuple[ModelReport, ...]
 
 
+_MODELS = TypeAdapter(tuple[ModelReport, ...])
 _REPORT = TypeAdapter(RunReport)
 _INPUT = TypeAdapter(tuple[InputPart, ...])
 _ORDER = TypeAdapter(Order)
@@ -69,7 +74,11 @@ def write_manifest(
         "recipe": recipe,
         **account,
         "files": {name: path.name for name, path in report.files.items()},
-        "models": [asdict(model) for model in scored_by],
+        **(
+            {}
+            if tuple(scored_by) == report.models
+            else {"scored_by": [asdict(m) for m in scored_by]}
+        ),
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),
         "input_digest": whole_digest(parts),
@@ -97,6 +106,7 @@ def read_manifest(folder: Path) -> Manifest | None:
             files=tuple(path.name for path in files.values()),
             finished=str(found["finished"]),
             report=_REPORT.validate_python(account | {"folder": folder, "files": files}),
+            scored_by=_MODELS.validate_python(found.get("scored_by", found["models"])),
         )
     except FileNotFoundError:
         return None

@@ -175,22 +175,19 @@ def _read(file: Any) -> Scored:
     def column(name: str) -> Any:  # one at a time: half the memory of all at once
         return file.read([name])[name]
 
-    def numbers(name: str, kind: type[np.generic]) -> NDArray[Any]:
-        return np.array(pc.fill_null(column(name), 0), dtype=kind)
-
     columns = Columns(file.metadata.num_rows)
     reasons = pa.array(_MISSING)
     for name in described["likelihoods"]:
         status = pc.fill_null(pc.index_in(column(f"{name}.missing"), reasons), 0)
         columns.likelihoods[name] = LikelihoodColumn(
             np.array(column(f"{name}.logprob").to_numpy()),
-            numbers(f"{name}.tokens", np.int32),
+            np.array(pc.fill_null(column(f"{name}.tokens"), 0), dtype=np.int32),
             np.array(status, dtype=np.int8),
         )
     for name in described["numbers"]:
         columns.numbers[name] = np.array(column(name).to_numpy())
     for step, names in described["measured"].items():
-        columns.measured[step] = Measured(numbers(f"{step}.measured", np.bool_), set(names))
+        columns.measured[step] = Measured(np.array(column(f"{step}.measured")), set(names))
     for step in described["groups"]:
         coded = column(f"{step}.group").combine_chunks().dictionary_encode("encode")
         columns.groups[step] = Group(

@@ -71,7 +71,7 @@ def select_recipe(
         job, report = _decided(recipe, manager, observer, selection)
         _write(job, directory)
         order = with_fields(order, limit=job.manifest.order.limit)
-        return publish(report, order, job.chain, directory, job.manifest.report.models)
+        return publish(report, order, job.chain, directory, job.manifest.scored_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _decided(
     observer.advanced(stream.records, 0)
     observer.finished()
     if missing.found:
-        observer.message(missing.sentence("were rejected as not_scored"))
+        observer.message(missing.sentence("rejected as not_scored are records"))
     seconds = time.monotonic() - started
     report = account(chain, seconds, manifest.report.duplicate_ids, ())
     return _Job(chain, folder, manifest, scored), report
@@ -127,7 +127,7 @@ class _Missing:
             self.found.append((step.id, view, name, *where))
         if self.selection.unscored == "refuse":
             raise NotScored(
-                self.sentence("have no numbers")
+                self.sentence("there are no numbers for records")
                 + "\n(or reject them as not_scored with --unscored reject)"
             )
 
@@ -139,7 +139,7 @@ class _Missing:
             where = f"{first['id']} ({first['part']}#{first['ordinal']})"
             lines.append(f"  {count} records at step {step!r}: {view}.{name}; the first is {where}")
         return (
-            f"records that no run has scored {what}:\n"
+            f"{what} that no run has scored:\n"
             + "\n".join(lines)
             + f"\nscore them with: {self.selection.score_by}"
         )

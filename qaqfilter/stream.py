@@ -141,7 +141,7 @@ class RecordStream:
         for item in self._items(check):
             if isinstance(item, Record):
                 if row == self.records:  # nobody has room for one more, so it is not handed out
-                    raise _changed(item.origin.part, item)
+                    raise self._changed(item.origin.part, item)
                 yield item
                 row += 1
         check(None)
@@ -153,7 +153,7 @@ class RecordStream:
         def check(block: _Block | None) -> None:
             if next(expected, None) != (block.digest if block else None):
                 part, last = (block.part, block.last) if block else (self.parts[-1].part, None)
-                raise _changed(part, last)
+                raise self._changed(part, last)
 
         return check
 
@@ -172,12 +172,21 @@ class RecordStream:
                 blocks.clear()
             part = next(expected, None)
             if found != ((part.part, part.digest) if part else None):
-                raise SourceError(
-                    f"{(part or block or self.parts[-1]).part}: the input changed since its "
-                    "records were scored; `qaqfilter run` scores what is new"
-                )
+                raise self._changed((part or block or self.parts[-1]).part, None)
 
         return check
+
+    def _changed(self, part: str, item: Record | BadRecord | None) -> SourceError:
+        if self._blocks is None:
+            mend = "since its records were scored; `qaqfilter run` scores what is new"
+        elif item is None:
+            mend = "while the run read it: run again"
+        else:
+            mend = (
+                f"while the run read it (in the {CHECK_EVERY} records up to {item.origin}): run "
+                "again"
+            )
+        return SourceError(f"{part}: the input changed {mend}")
 
     def windows(self, rows: Ints, size: int) -> Iterator[Window]:
         """Windows of `size` consecutive records among the given ascending rows."""
@@ -211,8 +220,3 @@ class RecordStream:
 
 _Check = Callable[[_Block | None], None]
 """Called with every block that was read, and at the end with None; raises SourceError."""
-
-
-def _changed(part: str, item: Record | BadRecord | None) -> SourceError:
-    where = f" (in the {CHECK_EVERY} records up to {item.origin})" if item is not None else ""
-    return SourceError(f"{part}: the input changed while the run read it{where}: run again")

@@ -77,7 +77,10 @@ def test_keys_that_changed_go_by_the_ids_of_steps():
 
 
 def test_input_that_changed_since_is_named(tmp_path, write_recipe):
-    recipe = write_recipe(RMI, pairs=[("a", "b"), ("c", "d")])
+    recipe = write_recipe(RMI, pairs=[("a", "b"), ("c", "d")], head="run: {window: 2}\n")
+    # Fitted on a text of its own, the model stays the same.
+    (tmp_path / "fit.txt").write_text("a b c d")
+    recipe.write_text(recipe.read_text().replace("{use: ngram}", "{use: ngram, fit: [fit.txt]}"))
     qaqfilter.run(recipe)
     with (tmp_path / "data.jsonl").open("ab") as file:
         file.write(b'{"query": "e", "answer": "f"}\n')
