@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,13 +39,17 @@ class _Resources:
 
 @dataclass(slots=True)
 class Models:
-    """The models of a recipe, asked one after the other; `reports` say what each one cost."""
+    """The models of a recipe, asked one after the other; `reports` say what each one cost.
+
+    `scored` is called when the first numbers of a model are there.
+    """
 
     recipe: Recipe
     manager: PluginManager
     observer: Observer
     stream: RecordStream
     columns: Columns
+    scored: Callable[[], None]
     reports: list[ModelReport] = field(default_factory=list)
 
     def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
@@ -69,6 +73,8 @@ class Models:
         facts: dict[str, object] = {}
         times_scored = np.zeros(self.columns.size, dtype=np.int8)
         for answer in executor.score(stage, self.stream.windows(rows, self.recipe.run.window)):
+            if not facts:
+                self.scored()
             for name, column in answer.columns.items():
                 self.columns.likelihood(f"{view}.{name}").put(answer.rows, column)
             if keys.too_long == "cut_answer":

@@ -18,10 +18,13 @@ from pydantic import BaseModel, ValidationError
 from qaqfilter.errors import PluginError
 from qaqfilter.manager import PluginManager
 from qaqfilter.options import LOCATION, MODEL_NAME, RUN_SEED, fields_marked
+from qaqfilter.printable import printable
 from qaqfilter.protocols import Component
 from qaqfilter.yamlfile import Location, YamlFile
 
 M = TypeVar("M", bound=BaseModel)
+
+_MOST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class BlockReader:
     ) -> tuple[M, Block] | None:
         """Validate a block: the keys that `core` declares, then the rest by its component."""
         if not isinstance(raw, dict):
-            self.complain(location, f"must be a mapping such as {{use: ...}} (got {raw!r})")
+            self.complain(location, f"must be a mapping such as {{use: ...}} (got {_shown(raw)})")
             return None
         own = {key: value for key, value in raw.items() if key in core.model_fields}
         rest = {key: value for key, value in raw.items() if key not in own and key != "use"}
@@ -73,7 +76,7 @@ class BlockReader:
     ) -> Block | None:
         """Validate ``{use: name, ...options}``."""
         if not isinstance(raw, dict):
-            self.complain(location, f"must be a mapping such as {{use: ...}} (got {raw!r})")
+            self.complain(location, f"must be a mapping such as {{use: ...}} (got {_shown(raw)})")
             return None
         name = raw.get("use")
         if not isinstance(name, str):
@@ -108,7 +111,7 @@ class BlockReader:
 
     def _check_model(self, name: str, location: Location) -> None:
         if name not in self.models:
-            known = ", ".join(self.models) or "none"
+            known = ", ".join(map(printable, self.models)) or "none"
             self.complain(
                 location,
                 f"no model is called {name!r}{suggestion(name, self.models)} "
@@ -130,9 +133,13 @@ class BlockReader:
         try:
             return model.model_validate(raw, context={"folder": self.folder})
         except ValidationError as error:
-            for item in error.errors():
-                where = (*location, *item["loc"])
-                self.complain(where, _wording(model, item, others))
+            found = [(_in_data(item, raw), item) for item in error.errors()]
+            said = [where for where, item in found if item["type"] == "value_error"]
+            for where, item in found:
+                # Of a key that may be this or that: not also what is wrong with it as the other.
+                better = any(place[: len(where)] == where for place in said)
+                if item["type"] == "value_error" or not better:
+                    self.complain((*location, *where), _wording(model, item, others))
             return None
 
 
@@ -140,6 +147,26 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, which must not be as long as the recipe."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _in_data(item: Mapping[str, Any], raw: Any) -> Location:
+    """Where an error stands in the recipe: without pydantic's names for members of a union."""
+    *parents, last = item["loc"] or ("",)
+    where: list[str | int] = []
+    for key in parents:
+        if (isinstance(raw, dict) and key in raw) or (
+            isinstance(raw, list) and key in range(len(raw))
+        ):
+            where.append(key)
+            raw = raw[key]
+    known = isinstance(raw, dict | list) and (isinstance(raw, list) == isinstance(last, int))
+    return (*where, last) if item["loc"] and known else tuple(where)
 
 
 def _wording(model: type[BaseModel], item: Mapping[str, Any], others: tuple[str, ...]) -> str:
@@ -153,11 +180,12 @@ def _wording(model: type[BaseModel], item: Mapping[str, Any], others: tuple[str,
         return "this key is required and missing"
     message = str(item["msg"]).removeprefix("Value error, ")
     if kind == "literal_error":
-        expected = re.findall(r"'([^']*)'", str(item["ctx"]["expected"]))
+        text = str(item["ctx"]["expected"])
+        expected = re.findall(r"'([^']*)'", text) or [text.lower()]  # of False: as YAML has it
         return f"must be one of {', '.join(expected)}{suggestion(str(item['input']), expected)}"
     if kind == "value_error":
         return message
-    return f"{message[0].lower()}{message[1:]} (got {item['input']!r})"
+    return f"{message[0].lower()}{message[1:]} (got {_shown(item['input'])})"
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

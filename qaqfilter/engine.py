@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from qaqfilter.asking import Models
@@ -47,10 +48,10 @@ def run_recipe(
         if not replace and directory.manifest is not None:
             return finished_already(directory.manifest, stream.parts, observer)
         _tell_changes(stream, directory, observer)
-        directory.note_input(stream.parts)
         manager.run_started(recipe.resolved(), str(folder))
         columns = Columns(stream.records)
-        models = Models(recipe, manager, observer, stream, columns)
+        noting = partial(directory.note_input, stream.parts)
+        models = Models(recipe, manager, observer, stream, columns, noting)
         chain = Chain(recipe, manager, observer, stream, columns, models)
         if order.everything:
             chain.score_everything()

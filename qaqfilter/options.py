@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,8 +33,49 @@ def recipe_folder(info: ValidationInfo) -> Path:
     return Path(context.get("folder", "."))
 
 
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _filled_in(value: str, literal: Callable[[str], str] = str) -> Path:
+    """A leading `~` and every ``${NAME}`` filled in, through `literal`; nothing else means more.
+
+    What is filled in is not looked at again: a `~` or ``${NAME}`` in a variable is a plain name.
+    """
+    if "\0" in value:
+        raise ValueError("a path holds no NUL character; remove it")
+    parts = Path(value).parts
+    home = ""
+    if parts and parts[0].startswith("~"):
+        try:
+            home = literal(str(Path(parts[0]).expanduser()))
+        except RuntimeError:
+            raise ValueError(f"nobody knows the home folder {parts[0]!r}; write it out") from None
+        value = str(Path(*parts[1:]))
+    return Path(home, _VARIABLE.sub(lambda found: literal(_variable(found[1])), value))
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:  # an empty one would make an absolute path of ${NAME}/data
+        raise ValueError(
+            f"the environment variable {name} is not set, or empty: set it, as in "
+            f"{name}=/some/folder qaqfilter ..., or write the path out"
+        )
+    return value
+
+
+def _beside_recipe(folder: Path, path: Path) -> Path:
+    """`path` as the recipe means it; the manifest must be able to hold it."""
+    whole = folder / path
+    try:
+        str(whole).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the path {str(whole)!r} is not UTF-8; rename that folder") from None
+    return whole
+
+
 def _against_recipe(value: str, info: ValidationInfo) -> str:
-    return str(recipe_folder(info) / Path(value).expanduser())
+    return str(_beside_recipe(recipe_folder(info), _filled_in(value)))
 
 
 class PathPattern(str):
@@ -41,29 +85,34 @@ class PathPattern(str):
 
 
 def _pattern_against_recipe(value: str, info: ValidationInfo) -> PathPattern:
-    """Brackets and stars in the folder's own name are no pattern; those in the value are."""
-    return PathPattern(Path(glob.escape(str(recipe_folder(info)))) / Path(value).expanduser())
+    """Brackets and stars are a pattern where the recipe writes them, and in nothing filled in."""
+    folder = Path(glob.escape(str(recipe_folder(info))))
+    return PathPattern(_beside_recipe(folder, _filled_in(value, glob.escape)))
 
 
 def _location(value: str, info: ValidationInfo) -> str:
-    """A path beside the recipe wins over a hub id; a scheme is left to its plugin."""
+    """A path beside the recipe wins over a hub id; a scheme is left to its plugin.
+
+    ``${NAME}`` makes a path of it: no hub id holds a `$`, and what a variable holds must not
+    decide what is fetched. Behind a scheme nothing is filled in.
+    """
     scheme, colon, _ = value.partition(":")
     if colon and len(scheme) > 1:
         return value
-    path = recipe_folder(info) / Path(value).expanduser()
+    path = _beside_recipe(recipe_folder(info), _filled_in(value))
     if path.exists():
         return f"path:{path}"
     looks_local = value.startswith((".", "/", "~", "\\")) or value.endswith((".gguf", "/")) or colon
-    if looks_local or value.count("/") > 1:
+    if looks_local or value.count("/") > 1 or _VARIABLE.search(value):
         raise ValueError(f"no such file or folder: {path}")
     return f"hf:{value}"
 
 
 RecipePath = Annotated[str, AfterValidator(_against_recipe)]
-"""A path, absolute or relative to the recipe."""
+"""A path, absolute or relative to the recipe; ``~`` and ``${NAME}`` are filled in."""
 
 RecipeGlob = Annotated[str, AfterValidator(_pattern_against_recipe)]
-"""A path or glob pattern, absolute or relative to the recipe."""
+"""A path or glob pattern, absolute or relative to the recipe; ``~`` and ``${NAME}`` as there."""
 
 ModelLocation = Annotated[str, AfterValidator(_location), LOCATION]
 """A folder, a file, a hub id, or ``scheme:rest``; comes out as ``scheme:rest``."""

@@ -178,6 +178,8 @@ class Template:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # Python's own errors, from expressions of the template.
             raise PromptError(f"{self.origin}: {type(error).__name__}: {error}") from error
+        except MemoryError as error:
+            raise PromptError(f"{self.origin}: the template asks for too much memory") from error
         except RecursionError as error:
             raise PromptError(f"{self.origin}: the template calls itself without end") from error
 

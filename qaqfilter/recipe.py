@@ -14,6 +14,7 @@ from qaqfilter.blocks import Block, BlockReader, suggestion
 from qaqfilter.errors import RecipeError
 from qaqfilter.manager import PluginManager
 from qaqfilter.overlap import reads_own_output
+from qaqfilter.printable import printable
 from qaqfilter.protocols import Decides, Measures, Scores, Selector
 from qaqfilter.recipe_keys import (
     InputKeys,
@@ -238,6 +239,6 @@ def _check_strata(reader: BlockReader, steps: Sequence[Step | None]) -> None:
             reader.complain(
                 ("steps", index, "strata", "by"),
                 f"no column {keys.strata.by!r}{suggestion(keys.strata.by, own + known)} "
-                f"(columns: {', '.join(own + known)})",
+                f"(columns: {', '.join(map(printable, own + known))})",
             )
         known += [f"{step.id}.{column}" for column in own]

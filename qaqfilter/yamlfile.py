@@ -6,12 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
 from qaqfilter.errors import RecipeError
+from qaqfilter.printable import printable
+from qaqfilter.yamltext import MOST_BYTES, Node, parse
 
 Location = tuple[str | int, ...]
 
@@ -37,7 +34,7 @@ class YamlFile:
         for key in location:
             inner = _step_into(value, key)
             named = isinstance(key, int) and isinstance(inner, dict) and "id" in inner
-            words.append(str(inner["id"]) if named else str(key))
+            words.append(printable(str(inner["id"] if named else key)))
             value = inner
         return ".".join(words)
 
@@ -51,17 +48,14 @@ class YamlFile:
         dotted, equals, text = assignment.partition("=")
         if not equals or not dotted.strip():
             raise RecipeError([f"--set {assignment}: write it as --set a.b.c=value"])
-        try:
-            value = _plain(YAML(typ="rt").load(text))
-        except YAMLError as error:
-            raise RecipeError([f"--set {assignment}: the value is not YAML: {error}"]) from error
+        value = parse(text, f"--set {printable(dotted)}").plain()
         location: list[str | int] = []
         target: Any = self.data
         *parents, last = dotted.strip().split(".")
         for word in parents:
             key = self._key(target, word, assignment)
             location.append(key)
-            if isinstance(target, dict) and not isinstance(target.get(key), dict | list):
+            if not isinstance(_step_into(target, key), dict | list):
                 target[key] = {}
             target = target[key]
         key = self._key(target, last, assignment)
@@ -74,9 +68,9 @@ class YamlFile:
         ids = [item.get("id") if isinstance(item, dict) else None for item in target]
         if word in ids:
             return ids.index(word)
-        if word.isdecimal() and int(word) < len(target):
+        if word.isdecimal() and len(word) < 9 and int(word) < len(target):
             return int(word)
-        known = ", ".join(str(i) for i in ids if i is not None)
+        known = ", ".join(printable(str(i)) for i in ids if i is not None)
         raise RecipeError(
             [f"--set {assignment}: no item {word!r} in that list; there are: {known}"]
         )
@@ -85,33 +79,26 @@ class YamlFile:
 def read_yaml(path: Path) -> YamlFile:
     """Read a YAML mapping. Raises RecipeError with file and line for anything else."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise RecipeError([f"{path}: more than {MOST_BYTES} bytes: not a recipe"])
+        text = data.decode()
     except FileNotFoundError:
         raise RecipeError([f"{path}: no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError([f"{path}: cannot be read: {error}"]) from error
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, printable(str(path)))
 
 
 def parse_yaml(text: str, name: str) -> YamlFile:
     """As `read_yaml`, from text; `name` stands in messages."""
-    try:
-        loaded = YAML(typ="rt").load(text)
-    except DuplicateKeyError as error:
-        line = error.problem_mark.line + 1
-        detail = str(error.problem).split(" with ")[0].removeprefix("found ")
-        raise RecipeError([f"{name}:{line}: {detail}: a key may stand only once"]) from error
-    except MarkedYAMLError as error:
-        line = (error.problem_mark.line + 1) if error.problem_mark else 1
-        problem = error.problem or error.context
-        raise RecipeError([f"{name}:{line}: not YAML: {problem}"]) from error
-    except YAMLError as error:
-        raise RecipeError([f"{name}: not YAML: {error}"]) from error
-    if not isinstance(loaded, CommentedMap):
+    node = parse(text, name)
+    if node.keys is None:
         raise RecipeError([f"{name}:1: a recipe is a mapping of keys such as input, models, steps"])
     where: dict[Location, str] = {}
-    _collect(loaded, (), name, where)
-    return YamlFile(name, _plain(loaded), where)
+    _collect(node, (), name, where)
+    return YamlFile(name, node.plain(), where)
 
 
 def _step_into(value: Any, key: str | int) -> Any:
@@ -121,17 +108,13 @@ def _step_into(value: Any, key: str | int) -> Any:
         return None
 
 
-def _collect(node: Any, location: Location, name: str, where: dict[Location, str]) -> None:
-    if isinstance(node, CommentedMap):
-        for key, value in node.items():
-            here = (*location, key)
-            where[here] = f"{name}:{node.lc.key(key)[0] + 1}"
-            _collect(value, here, name, where)
-    elif isinstance(node, CommentedSeq):
-        for index, value in enumerate(node):
-            here = (*location, index)
-            where[here] = f"{name}:{node.lc.item(index)[0] + 1}"
-            _collect(value, here, name, where)
+def _collect(node: Node, location: Location, name: str, where: dict[Location, str]) -> None:
+    for key, (line, value) in (node.keys or {}).items():
+        where[*location, key] = f"{name}:{line}"
+        _collect(value, (*location, key), name, where)
+    for index, value in enumerate(node.items or ()):
+        where[*location, index] = f"{name}:{value.line}"
+        _collect(value, (*location, index), name, where)
 
 
 def _remember(value: Any, location: Location, place: str, where: dict[Location, str]) -> None:
@@ -141,15 +124,3 @@ def _remember(value: Any, location: Location, place: str, where: dict[Location, 
     if isinstance(value, dict):
         for key, inner in value.items():
             _remember(inner, (*location, key), place, where)
-
-
-def _plain(node: Any) -> Any:
-    """Strip ruamel's types, which remember layout that nobody needs from here on."""
-    if isinstance(node, dict):
-        return {_plain(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,7 +188,8 @@ def test_set_takes_yaml_values_and_makes_missing_blocks(load):
     [
         ("steps.qaqq.keep.fraction=1", "no item 'qaqq' in that list; there are: sane, coherent"),
         ("nonsense", "write it as --set a.b.c=value"),
-        ("run.seed=[", "the value is not YAML"),
+        ("run.seed=[", "--set run.seed:1: not YAML"),
+        ("run.seed=!!int 3", "--set run.seed:1: the tag '!!int'"),
     ],
 )
 def test_a_wrong_set_is_explained(load, assignment, expected):
@@ -225,6 +228,177 @@ def test_a_folder_with_brackets_in_its_name_is_no_pattern(tmp_path, manager):
     source = load_recipe(folder / "recipe.yaml", manager).source
     records = list(source.component.create(source.options).read())
     assert [record.origin.part for record in records] == ["a.jsonl", "b.jsonl"]
+
+
+def test_the_environment_in_paths(load, tmp_path, monkeypatch):
+    for name in ("data [1]*", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "weak.gguf").touch()
+    monkeypatch.setenv("DATA", str(tmp_path / "data [1]*"))
+    monkeypatch.setenv("_out2", "out")
+    monkeypatch.setenv("MODELS", str(tmp_path))
+    text = GOOD.replace("data/*.jsonl", "'${DATA}/*.jsonl'").replace(
+        "path: out/", "path: '${_out2}/x'"
+    )
+    text = text.replace("weak:\n    use: ngram\n    order: 2", LLAMA)
+    recipe = load(text.replace("run: {seed: 7}", "run: {store: '${DATA}/${_out2}'}"))
+    assert recipe.source.options.path == f"{tmp_path}/data [[]1][*]/*.jsonl"
+    assert Path(recipe.output.path) == tmp_path / "out" / "x"
+    assert recipe.models["weak"].backend.options.model == f"path:{tmp_path}/weak.gguf"
+    assert Path(recipe.run.store) == tmp_path / "data [1]*" / "out"
+
+
+LLAMA = "weak:\n    use: transformers\n    model: ${MODELS}/weak.gguf"
+
+
+@pytest.mark.parametrize(
+    "written", ["$HOME", "${}", "${1A}", "${A-b}", "${A:-b}", "$(id)", "`id`", "%HOME%"]
+)
+def test_what_is_not_a_variable_stays(load, tmp_path, monkeypatch, written):
+    monkeypatch.setenv("A", "filled")
+    assert load(GOOD.replace("path: out/", f"path: '{written}'")).output.path == str(
+        tmp_path / written
+    )
+
+
+def test_what_is_filled_in_is_not_looked_at_again(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("A", "~/${B}/$$*")
+    monkeypatch.setenv("B", "never")
+    path = load(GOOD.replace("path: out/", "path: 'x/${A}'")).output.path
+    assert Path(path) == tmp_path / "x/~/${B}/$$*"
+
+
+def test_the_environment_is_filled_in_nowhere_else(load, monkeypatch):
+    monkeypatch.setenv("A", "filled")
+    text = GOOD.replace("name: good", "name: ${A}\ndescription: ${A}")
+    text = text.replace('separator: "\\n\\n"', 'separator: "${A}"').replace(
+        "id: qaq", "group: '${A}', id: qaq"
+    )
+    recipe = load(text)
+    assert recipe.name == "${A}"
+    assert recipe.models["weak"].prompt.options.separator == "${A}"
+    assert recipe.steps[2].keys.group == "${A}"
+    chat = "{use: chat, system: '${A}', reverse: '${A} {answer}', variables: {'${A}': '${A}'}}"
+    options = (
+        load(text.replace('{use: plain, separator: "${A}"}', chat)).models["weak"].prompt.options
+    )
+    assert (options.system, options.reverse, options.variables) == (
+        "${A}",
+        "${A} {answer}",
+        {"${A}": "${A}"},
+    )
+    found = problems(load, text.replace("id: qaq", "id: '${A}'"))
+    assert found == [":18: steps.${A}.id: '${A}': a step id is letters, digits, _ and -"]
+
+
+def test_a_variable_in_braces_has_to_be_in_quotes(load):
+    (found,) = problems(load, GOOD.replace("data/*.jsonl", "${A}/*.jsonl"))
+    assert found.startswith(":3: not YAML: ")
+    assert found.endswith("; inside braces and brackets, ${NAME} has to be in quotes")
+
+
+@pytest.mark.parametrize("location", ["hf:${A}/b", "path:${A}", "pypi:${A}"])
+def test_behind_a_scheme_nothing_is_filled_in(load, monkeypatch, location):
+    monkeypatch.setenv("A", "filled")
+    text = GOOD.replace(
+        "weak:\n    use: ngram\n    order: 2", LLAMA.replace("${MODELS}/weak.gguf", f"'{location}'")
+    )
+    assert load(text).models["weak"].backend.options.model == location
+
+
+def test_a_variable_makes_no_hub_id(load, monkeypatch):
+    """What a variable holds must not decide what is fetched."""
+    monkeypatch.setenv("MODELS", "owner")
+    text = GOOD.replace("weak:\n    use: ngram\n    order: 2", LLAMA.replace("weak.gguf", "name"))
+    assert any("models.weak.model: no such file or folder" in p for p in problems(load, text))
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_variable_that_is_not_set_is_said(load, monkeypatch, value):
+    monkeypatch.delenv("ABSENT", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ABSENT", value)
+    text = GOOD.replace("data/*.jsonl", "'${ABSENT}/*.jsonl'").replace(
+        "path: out/", "path: '${ABSENT}'"
+    )
+    said = "the environment variable ABSENT is not set, or empty: set it, as in ABSENT=/some/folder"
+    assert [p.partition(" qaqfilter ...")[0] for p in problems(load, text)] == [
+        f":3: input.path: {said}",
+        f":18: output.path: {said}",
+    ]
+    (problem,) = problems(load, GOOD, "input.path=[a, '${ABSENT}']")
+    assert problem.startswith(f"--set input.path: input.path.1: {said}")
+
+
+def test_set_fills_in_as_the_recipe_does(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("A", "filled")
+    recipe = load(GOOD, "output.path=${A}", "name=${A}")
+    assert (Path(recipe.output.path), recipe.name) == (tmp_path / "filled", "${A}")
+
+
+def test_the_home_folder_is_no_pattern(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home [1]"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home [1]"))
+    assert (
+        load(GOOD.replace("data/*", "~/*")).source.options.path == f"{tmp_path}/home [[]1]/*.jsonl"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("'~nobody-of-that-name/x'", "nobody knows the home folder '~nobody-of-that-name'"),
+        ('"a\\0b"', "a path holds no NUL character"),
+    ],
+)
+def test_paths_that_cannot_be(load, written, said):
+    for key in ("data/*.jsonl", "out/"):
+        assert said in problems(load, GOOD.replace(key, written))[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_path_that_no_manifest_can_hold(load, tmp_path, manager, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(GOOD)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(folder / "recipe.yaml", manager)
+    assert len(caught.value.problems) == 2
+    for problem in caught.value.problems:
+        assert problem.endswith("is not UTF-8; rename that folder")
+    monkeypatch.setenv("A", os.fsdecode(b"d\xff"))
+    assert "is not UTF-8" in problems(load, GOOD, "output.path=${A}")[0]
+
+
+def test_names_from_the_recipe_start_no_line_of_their_own(load):
+    (found,) = problems(load, GOOD.replace("order: 3", '"a\\n\\e[2J": 3'))
+    assert found.startswith(r":5: models.strong.a\x0a\x1b[2J: unknown key")
+    (found,) = problems(load, GOOD.replace("name: good", "name: [x]"))
+    assert found == ":2: name: input should be a valid string (got ['x'])"
+
+
+def test_a_message_is_not_as_long_as_the_recipe(load):
+    (found,) = problems(load, GOOD.replace("order: 3", f"order: {'x' * 10_000}"))
+    assert len(found) < 400
+    assert found.endswith("xxx...)")
+
+
+def test_of_a_key_that_may_be_this_or_that_one_problem_is_said(load):
+    found = problems(load, GOOD.replace("run: {seed: 7}", "run: {store: 3}"))
+    assert found == [
+        ":19: run.store: input should be a valid string (got 3)",
+        ":19: run.store: must be one of false",
+    ]
+
+
+@pytest.mark.parametrize("first", ["a", "3", "null", "[]"])
+def test_set_into_an_item_that_holds_no_keys(load, first):
+    text = GOOD.replace("steps:\n", f"steps:\n  - {first}\n")
+    step = ("steps.0.id=new", "steps.0.use=length", "steps.0.keep.min=2")
+    if first == "[]":
+        assert "no item 'id' in that list" in problems(load, text, *step)[0]
+    else:
+        assert [step.id for step in load(text, *step).steps] == ["new", "sane", "coherent", "qaq"]
 
 
 def test_a_missing_file_is_said(tmp_path, manager):

@@ -52,7 +52,11 @@ included; `qaqfilter schema` prints the same keys as a JSON Schema, for your edi
 - A block with a `use` key takes the keys of its block *and* the options of what it uses, side by
   side.
 - An unknown key is an error. So is a key that stands twice.
-- A **path** is relative to the recipe. It may be absolute, and may begin with `~`.
+- A **path** is relative to the recipe. It may be absolute, and may begin with `~`. `${NAME}` is the
+  environment's, which must have it; in a glob its value is literal text. A model location that is
+  a path knows it too, and no other value does. Inside braces it needs quotes:
+  `{path: "${DATA}/a.jsonl"}`.
+- The file is YAML 1.2 without tags and merge keys; [Security](security.md#recipes) has its bounds.
 - A **model location** is a folder, a file, a hub id (`owner/name`) or `scheme:rest`; see
   [model locations](#model-locations).
 - A **model name** is a key of `models`. It may be left out of a recipe that has just one model.

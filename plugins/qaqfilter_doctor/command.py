@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from qaqfilter.cli.say import safe
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.manager import load_plugins
 from qaqfilter.types import LIKELIHOODS
@@ -38,9 +39,9 @@ def doctor(selftest: bool) -> None:
         console.print(outcome_table(outcomes))
         failed = [outcome for outcome in outcomes if not outcome.passed]
         for outcome in failed:
+            said = outcome.error or "its numbers differ from the stored ones"
             console.print(
-                f"{outcome.backend} on {outcome.device} with {outcome.model}: "
-                f"{outcome.error or 'its numbers differ from the stored ones'}"
+                safe(f"{outcome.backend} on {outcome.device} with {outcome.model}: {said}")
             )
         if not failed:
             console.print(f"{len(outcomes)} checks passed: these numbers can be trusted.")
@@ -75,5 +76,5 @@ def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(safe, row))
     return table

@@ -25,6 +25,8 @@ _BESIDE_WEIGHTS = (
     "vocab.txt",
     "merges.txt",
 )
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_MEND_PICKLES = "which are pickles and can run code when loaded; convert them to safetensors"
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
@@ -55,6 +57,8 @@ def _locate(path: Path) -> ModelFiles:
         )
     if path.is_dir():
         return _locate_folder(path)
+    if path.suffix in _PICKLES:
+        raise ModelError(f"path:{path}: {path.suffix} stands for weights {_MEND_PICKLES}")
     if path.suffix != ".gguf":
         raise ModelError(
             f"path:{path}: not a .gguf file; name a GGUF file, or the folder that holds the "
@@ -75,11 +79,9 @@ def _locate_folder(folder: Path) -> ModelFiles:
         names = ", ".join(path.name for path in starts)
         raise ModelError(f"path:{folder}: holds more than one GGUF file; name one of: {names}")
     mend = "name a folder with config.json and *.safetensors, or a .gguf file"
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        mend = (
-            "its *.bin or *.pt files are pickles, which run code when loaded; convert them to "
-            "safetensors"
-        )
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        mend = f"it holds {pickles[0]} and the like, {_MEND_PICKLES}"
     raise ModelError(f"path:{folder}: holds neither safetensors nor a GGUF file; {mend}")
 
 

@@ -5,7 +5,8 @@
 
 Hub ids and folders of safetensors. `backend.py` joins `batch.py` (sequences to tensors),
 `beginning.py` (what sequences share), `head.py` (tensors to likelihoods) and `budget.py` (how much
-fits a batch); that data never becomes a special token is the business of `encoding.py`.
+fits a batch); `refusals.py` says what a model folder may not hold; that data never becomes a
+special token is the business of `encoding.py`.
 """
 
 from __future__ import annotations

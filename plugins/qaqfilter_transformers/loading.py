@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from qaqfilter import ChatTemplate, ModelError, ModelFiles
+from qaqfilter_transformers.refusals import refuse_code
 
 log = logging.getLogger(__name__)
 
 
 def folder_of(files: ModelFiles, location: str) -> Path:
-    """The folder to load from. Raises ModelError for a GGUF, or a folder without safetensors."""
+    """The folder to load from. Raises ModelError for a GGUF, or one that is not all safetensors."""
     if files.format == "gguf":
         # transformers can dequantise a GGUF, but rebuilds its tokenizer by guesswork (and takes
         # minutes for a large vocabulary): ids could differ without anybody noticing.
@@ -30,6 +31,7 @@ def folder_of(files: ModelFiles, location: str) -> Path:
             f"{location}: no safetensors in {folder}; pickled weights can run code and are not "
             "loaded. Convert them, or name a revision that holds safetensors"
         )
+    refuse_code(folder, location)
     return folder
 
 
@@ -144,12 +146,31 @@ def _source(remote_code: bool) -> dict[str, Any]:
 @contextmanager
 def _told_as_model_error(location: str, what: str) -> Iterator[None]:
     try:
-        yield
+        with _logging_as_we_do():
+            yield
     except (OSError, ValueError, TypeError, LookupError, ImportError, RuntimeError) as error:
         hint = ""
         if "trust_remote_code" in str(error):
             hint = " (to run the model's own code, write `trust_remote_code: true`)"
         raise ModelError(f"{location}: cannot load its {what}: {error}{hint}") from error
+
+
+@contextmanager
+def _logging_as_we_do() -> Iterator[None]:
+    """What transformers says goes where our log goes, which escapes what a terminal would obey.
+
+    Its own handler prints names from the model's files to standard error as they are.
+    """
+    from transformers.utils import logging as library_logging
+
+    library: Any = library_logging
+    library.disable_default_handler()
+    library.enable_propagation()
+    try:
+        yield
+    finally:
+        library.disable_propagation()
+        library.enable_default_handler()
 
 
 @contextmanager

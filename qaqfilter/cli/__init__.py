@@ -1,6 +1,7 @@
 """The command line: one module per verb, plugin verbs beside ours, and the exit codes.
 
-0 ok, 1 failure, 2 recipe or usage, 3 too many bad records, 130 interrupted (Ctrl-C or SIGTERM).
+0 ok, 1 failure (a mistake of ours too), 2 recipe or usage, 3 too many bad records, 130 interrupted
+(Ctrl-C or SIGTERM).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 from io import StringIO
+from traceback import format_exc
 
 import click
 
@@ -80,4 +82,8 @@ def run_cli(arguments: list[str] | None = None) -> int:
             err=True,
         )
         return INTERRUPTED
+    except Exception:  # noqa: BLE001 - a mistake of ours or a plugin's; its message may hold data
+        say(format_exc().rstrip("\n"), err=True)
+        say("this is a mistake in qaqfilter or a plugin: please report it", err=True)
+        return QaqfilterError.exit_code
     return result if isinstance(result, int) else 0

@@ -34,10 +34,10 @@ def make_observer() -> Iterator[Observer]:
             yield lines
         return
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[speed]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
@@ -49,15 +49,17 @@ def make_observer() -> Iterator[Observer]:
 
 @contextmanager
 def _log_shown_by(observer: Observer) -> Iterator[None]:
-    """Let what qaqfilter and its plugins log appear between the lines of progress."""
+    """Let what is logged, and Python's warnings, appear between the lines of progress."""
     handler = _ToObserver(observer)
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)
     root.setLevel(min(before, logging.INFO))
+    logging.captureWarnings(True)
     try:
         yield
     finally:
+        logging.captureWarnings(False)
         root.removeHandler(handler)
         root.setLevel(before)
 
@@ -125,7 +127,7 @@ class Bars(_Counting):
 
     def message(self, text: str) -> None:
         """Above the bars."""
-        self._progress.console.print(safe(text), markup=False, highlight=False)
+        self._progress.console.print(safe(text), markup=False, highlight=False, emoji=False)
 
 
 class PlainLines(_Counting):
