@@ -9,7 +9,7 @@ QaqfilterError                  exit code 1
 ├── ModelError                  a model cannot be found, loaded or verified
 ├── PromptError                 a prompt or chat template cannot carry the data untouched
 ├── BackendError                a backend broke its contract (wrong count, not finite, above 0)
-├── StoreError                  scores cannot be stored
+├── StoreError                  scores cannot be stored, or were found damaged
 ├── NotScored                   a selection needs numbers that no run has computed
 └── RunDirectoryError           outputs cannot be written where the recipe says
 
@@ -66,7 +66,7 @@ class BackendError(QaqfilterError):
 
 
 class StoreError(QaqfilterError):
-    """Scores cannot be written to the score store."""
+    """The score store cannot be used, or `qaqfilter cache verify` found damage."""
 
 
 class NotScored(QaqfilterError):  # noqa: N818 - reads as the sentence it is

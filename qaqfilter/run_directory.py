@@ -56,6 +56,7 @@ class RunDirectory:
             stack.callback(self._remove_if_empty)
             begun = stack.enter_context(only_run(self.folder))
             stack.callback(self._clear)
+            stack.callback(self._finish_publishing)  # an interruption may come between two moves
             self._finish_publishing()
             self._clear()
             self.manifest = self._earlier()

@@ -1,11 +1,14 @@
 """The score store: likelihoods by the key of their tokens, in append-only parquet parts.
 
     <root>/<fingerprint>/facts.json
-    <root>/<fingerprint>/<time>-<process>-<number>.parquet    key, logprob, tokens, status
+    <root>/<fingerprint>/<time>-<random>.parquet    key, logprob, tokens, status
 
 Nobody changes a part, and everybody writes their own: there is no lock, and any number of runs may
 use one folder. Where a key stands in several parts, the lowest sum wins, and a number beats a null:
 a rule that holds whatever the order of the parts, before and after they are joined.
+
+Parts may be joined at any time, by anybody (`compaction.py`). Who then misses one looks into the
+folder again: the joined part is always there before those it was made from are gone.
 
 Of every key half is held in memory, with the place where the score stands (16 bytes a score);
 scores themselves are read part by part as they are asked for. Parts are in the order of the
@@ -14,13 +17,11 @@ stream, so a window finds its scores in one or two of them.
 
 from __future__ import annotations
 
-import itertools
-import logging
 import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -29,12 +30,19 @@ import orjson
 from numpy.typing import NDArray
 
 from qaqfilter.cache import user_cache
+from qaqfilter.compaction import better, sweep, tidy
 from qaqfilter.errors import StoreError
 from qaqfilter.identity import KEY_BYTES, Score, fingerprint
-from qaqfilter.parts import Part, move_aside, read_keys, read_part, write_part
-from qaqfilter.types import Status
-
-log = logging.getLogger(__name__)
+from qaqfilter.parts import (
+    Part,
+    new_path,
+    parts_of,
+    read_keys,
+    read_part,
+    try_read,
+    write_part,
+    written_whole,
+)
 
 FLUSH_SECONDS = 5.0
 """Scores younger than this may be lost to a kill."""
@@ -42,8 +50,6 @@ OPEN_PARTS = 8
 """Parts whose scores are held at a time."""
 MOST_RUNS = 16
 """Sorted runs of the index before they are merged into one."""
-
-_numbers = itertools.count()
 
 
 class _Run(NamedTuple):
@@ -59,12 +65,13 @@ class ScoreStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._paths: list[Path] = []
+        self._lost: set[int] = set()
+        """Numbers of parts that could not be read, as long as the index names them."""
         self._runs: list[_Run] = []
         self._open: OrderedDict[int, Part] = OrderedDict()
         self._pending: dict[bytes, Score] = {}
         self._flushed = time.monotonic()
-        for path in sorted(folder.glob("*.parquet")):
-            self._learn(path)
+        self._renew()
 
     def __len__(self) -> int:
         """Scores in the parts and not yet flushed; one that stands twice counts twice."""
@@ -74,6 +81,16 @@ class ScoreStore:
         """The scores that are known of these keys."""
         found = {key: self._pending[key] for key in keys if key in self._pending}
         wanted = [key for key in dict.fromkeys(keys) if key not in found]
+        with _told(self.folder):
+            stored = self._search(wanted)
+            while self._lost:
+                self._renew()
+                stored = self._search(wanted)
+        return found | stored
+
+    def _search(self, wanted: Sequence[bytes]) -> dict[bytes, Score]:
+        """What the index leads to; what it should lead to and does not is `_lost` afterwards."""
+        found: dict[bytes, Score] = {}
         if not wanted or not self._runs:
             return found
         raw = np.frombuffer(b"".join(wanted), dtype=np.uint8).reshape(-1, KEY_BYTES)
@@ -81,12 +98,12 @@ class ScoreStore:
         for run in self._runs:
             first = np.searchsorted(run.heads, heads, side="left")
             last = np.searchsorted(run.heads, heads, side="right")
-            for index in np.flatnonzero(first < last):
+            for index in np.flatnonzero(first < last).tolist():
                 for place in run.places[first[index] : last[index]].tolist():
                     score = self._score(place, wanted[index])
                     if score is not None:
                         known = found.get(wanted[index])
-                        found[wanted[index]] = score if known is None else _better(known, score)
+                        found[wanted[index]] = score if known is None else better(known, score)
         return found
 
     def add(self, scores: Mapping[bytes, Score]) -> None:
@@ -98,24 +115,41 @@ class ScoreStore:
     def flush(self) -> None:
         """Write what is new as a part."""
         if self._pending:
-            path = self.folder / f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.parquet"
+            path = new_path(self.folder)
             with _told(self.folder):
-                write_part(path, self._pending)
-            self._pending = {}
-            self._learn(path)
+                with written_whole(path) as file:
+                    write_part(file, Part.of(self._pending))
+                self._pending = {}
+                self._learn(path)
         self._flushed = time.monotonic()
 
+    def _renew(self) -> None:
+        """Learn the parts that are new, and forget those that are gone."""
+        while new := sorted(set(listed := parts_of(self.folder)).difference(self._paths)):
+            for path in new:
+                self._learn(path)
+        there = set(listed)
+        self._lost.update(n for n, path in enumerate(self._paths) if path not in there)
+        if self._lost:
+            lost = np.array(sorted(self._lost), dtype=np.uint64)
+            kept = [~np.isin(run.places >> np.uint64(32), lost) for run in self._runs]
+            self._runs = [
+                _Run(run.heads[keep], run.places[keep])
+                for run, keep in zip(self._runs, kept, strict=True)
+            ]
+            self._lost.clear()
+
     def _learn(self, path: Path) -> None:
-        """Take a part into the index; one that is damaged is moved aside, and scored again."""
-        try:
-            keys = read_keys(path)
-        except (OSError, ValueError) as error:  # pyarrow's own errors are kinds of these
-            move_aside(path, error)
+        """Take a part into the index; where it is joined already, `find` will look again."""
+        number = len(self._paths)
+        self._paths.append(path)
+        keys = try_read(read_keys, path)
+        if keys is None:
+            self._lost.add(number)
             return
         heads = _heads(keys)
         order = np.argsort(heads, kind="stable")
-        place = np.uint64(len(self._paths) << 32) + order.astype(np.uint64)
-        self._paths.append(path)
+        place = np.uint64(number << 32) + order.astype(np.uint64)
         self._runs.append(_Run(heads[order], place))
         if len(self._runs) > MOST_RUNS:
             heads = np.concatenate([run.heads for run in self._runs])
@@ -126,29 +160,31 @@ class ScoreStore:
     def _score(self, place: int, key: bytes) -> Score | None:
         """The score at a place, if all of the key is the same."""
         part, row = self._part(place >> 32), place & 0xFFFFFFFF
-        if row >= len(part.keys) or part.keys[row].tobytes() != key:
+        if part is None or part.keys[row].tobytes() != key:
             return None
         scores = part.scores
         return Score(float(scores.logprob[row]), int(scores.tokens[row]), int(scores.status[row]))
 
-    def _part(self, number: int) -> Part:
-        if number not in self._open:
-            try:
-                self._open[number] = read_part(self._paths[number])
-            except (OSError, ValueError) as error:
-                move_aside(self._paths[number], error)
-                self._open[number] = Part.empty()
-            if len(self._open) > OPEN_PARTS:
-                self._open.popitem(last=False)
+    def _part(self, number: int) -> Part | None:
+        if number in self._lost:
+            return None
+        part = self._open.get(number) or try_read(read_part, self._paths[number])
+        if part is None:
+            self._lost.add(number)
+            return None
+        self._open[number] = part
         self._open.move_to_end(number)
-        return self._open[number]
+        if len(self._open) > OPEN_PARTS:
+            self._open.popitem(last=False)
+        return part
 
 
 @contextmanager
 def open_store(root: Path | None, facts: Mapping[str, object]) -> Iterator[ScoreStore | None]:
     """The store of a backend's fingerprint below `root`; flushed on leaving, whatever happened.
 
-    None for none. Raises StoreError where it cannot be written.
+    None for none. The time of facts.json says when it was last opened. Raises StoreError where it
+    cannot be written.
     """
     if root is None:
         yield None
@@ -158,12 +194,17 @@ def open_store(root: Path | None, facts: Mapping[str, object]) -> Iterator[Score
         folder.mkdir(parents=True, exist_ok=True)
         described = folder / "facts.json"
         if not described.exists():
-            described.write_bytes(orjson.dumps(dict(facts), option=orjson.OPT_INDENT_2))
+            with written_whole(described) as file:
+                file.write(orjson.dumps(dict(facts), option=orjson.OPT_INDENT_2))
+        with suppress(PermissionError):  # another user's, in a shared folder
+            described.touch()
+        sweep(folder)
         store = ScoreStore(folder)
     try:
         yield store
     finally:
         store.flush()
+    tidy(folder)
 
 
 @contextmanager
@@ -178,18 +219,17 @@ def _told(folder: Path) -> Iterator[None]:
 
 
 def root_of(asked: str | Literal[False] | None) -> Path | None:
-    """The folder of the stores: the recipe's, or QAQFILTER_STORE, or `scores` in the cache."""
+    """The folder of the stores: the recipe's, or the default; None for none."""
     if asked is False:
         return None
-    chosen = asked or os.environ.get("QAQFILTER_STORE")
+    return Path(asked).expanduser() if asked else default_root()
+
+
+def default_root() -> Path:
+    """QAQFILTER_STORE, or `scores` in the cache."""
+    chosen = os.environ.get("QAQFILTER_STORE")
     return Path(chosen).expanduser() if chosen else user_cache() / "scores"
 
 
 def _heads(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(keys[:, :8]).view(np.uint64)[:, 0]
-
-
-def _better(one: Score, other: Score) -> Score:
-    """Of two scores of one key, the one that counts."""
-    defined = [score for score in (one, other) if score.status == Status.OK]
-    return min(defined or [one, other])

@@ -19,7 +19,7 @@ from qaqfilter.cli.say import say
 from qaqfilter.errors import PluginError, QaqfilterError
 from qaqfilter.manager import load_plugins
 
-VERBS = ("run", "score", "select", "validate", "plugins", "schema")
+VERBS = ("run", "score", "select", "validate", "plugins", "schema", "cache")
 INTERRUPTED = 130
 
 
@@ -77,8 +77,8 @@ def run_cli(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:
         say(
-            "interrupted: no output was written, earlier outputs are as before; what was scored "
-            "is in the score store, and the same command goes on from there",
+            "interrupted: the outputs are whole or as they were before; what was scored is in the "
+            "score store, and the same command goes on from there",
             err=True,
         )
         return INTERRUPTED

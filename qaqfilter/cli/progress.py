@@ -30,7 +30,7 @@ def make_observer() -> Iterator[Observer]:
     console = Console(stderr=True)
     if not console.is_terminal:
         lines = PlainLines()
-        with _log_shown_by(lines):
+        with log_shown_by(lines):
             yield lines
         return
     progress = Progress(
@@ -43,12 +43,12 @@ def make_observer() -> Iterator[Observer]:
         console=console,
     )
     bars = Bars(progress)
-    with progress, _log_shown_by(bars):
+    with progress, log_shown_by(bars):
         yield bars
 
 
 @contextmanager
-def _log_shown_by(observer: Observer) -> Iterator[None]:
+def log_shown_by(observer: Observer) -> Iterator[None]:
     """Let what is logged, and Python's warnings, appear between the lines of progress."""
     handler = _ToObserver(observer)
     root = logging.getLogger()
