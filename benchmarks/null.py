@@ -6,28 +6,34 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from pydantic import Field
 
 from qaqfilter import Backend, Component, Floats, Options, Resources, TokenSequence, hookimpl
 
 CHARACTERS_A_TOKEN = 4
 _ZEROS = np.zeros(1 << 15)
+_NOISE = -np.random.default_rng(0).random(2 * len(_ZEROS))
 
 
 class NullOptions(Options):
-    """The null backend has no options."""
+    """Options of the null backend."""
+
+    noise: str = Field(
+        "", description="Not zeros but noise, by a text's beginning; the name of the noise."
+    )
 
 
 class Null:
     """Every fourth byte is a token, and every log-probability is 0, without a computation."""
 
-    facts: Mapping[str, object] = {"backend": "zeros"}
     max_length, batch_tokens, start_token, adds_start = len(_ZEROS), len(_ZEROS), 256, True
     chat_template = None
     encoding_seconds = 0.0
     """CPU seconds of all `encode` calls in this process."""
 
     def __init__(self, config: NullOptions, resources: Resources) -> None:
-        pass
+        self._noise = config.noise
+        self.facts: Mapping[str, object] = {"backend": "zeros", "noise": config.noise}
 
     def encode(self, text: str, *, markup: bool) -> list[int]:
         """One call, timed: what is left of a run's time when all are taken off is the engine's."""
@@ -42,8 +48,13 @@ class Null:
         return ids
 
     def logprobs(self, sequences: Sequence[TokenSequence]) -> list[tuple[Floats, ...]]:
-        """Views of one array of zeros."""
+        """Views of one array."""
+        if self._noise:
+            return [self._spans(s, _NOISE[hash(s.ids[1:5]) % len(_ZEROS) :]) for s in sequences]
         return [tuple([_ZEROS[: end - start] for start, end in s.spans]) for s in sequences]
+
+    def _spans(self, sequence: TokenSequence, noise: Floats) -> tuple[Floats, ...]:
+        return tuple([noise[start:end] for start, end in sequence.spans])
 
     def close(self) -> None:
         """Nothing to free."""

@@ -14,7 +14,15 @@ from qaqfilter import Origin, Record
 from qaqfilter.encoding import Encoded
 
 ROOT = Path(__file__).parent.parent
-MODULES = ("engine", "llamacpp", "llamacpp_settings", "memory", "transformers")
+MODULES = (
+    "crash",
+    "engine",
+    "llamacpp",
+    "llamacpp_settings",
+    "memory",
+    "million",
+    "transformers",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -24,7 +32,7 @@ def test_each_says_what_it_does(name):
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "--rounds" in done.stdout or "--contenders" in done.stdout
+    assert "options:" in done.stdout
     assert f"python -m benchmarks.{name}`" in (ROOT / "benchmarks" / "README.md").read_text()
 
 
@@ -35,6 +43,16 @@ def test_the_engine_is_measured_from_end_to_end():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "20000" in done.stdout
+
+
+def test_a_million_is_measured_with_every_case():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.million", "--records", "2000"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for case in ("store off", "store on", "all known", "select"):
+        assert sum(line.startswith(case) for line in done.stdout.splitlines()) == 2
 
 
 @pytest.fixture
