@@ -7,6 +7,7 @@ from qaqfilter.api import run, score, select, validate
 from qaqfilter.costs import Cost, Work
 from qaqfilter.errors import (
     BackendError,
+    BackendHung,
     ModelError,
     NotScored,
     PluginError,
@@ -62,6 +63,7 @@ __all__ = [
     "LIKELIHOODS",
     "Backend",
     "BackendError",
+    "BackendHung",
     "BadRecord",
     "Bools",
     "ChatTemplate",

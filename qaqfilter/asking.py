@@ -15,6 +15,7 @@ from qaqfilter.execution import Executor
 from qaqfilter.identity import fingerprint
 from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
+from qaqfilter.not_finite import NotFinite
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer
 from qaqfilter.scoring import ScoringStage
@@ -64,8 +65,11 @@ class Models:
             resources=_Resources(self.manager, self.stream),
             too_long=keys.too_long,
             store=root_of(self.recipe.run.store),
+            sha256=keys.sha256,
+            window_seconds=self.recipe.run.window_seconds,
             progress=self.observer.advanced,
         )
+        finite = NotFinite(str(stage.culprit), len(rows), self.recipe.input.max_errors)
         block = self.recipe.executor
         executor: Executor = block.component.create(block.options)
         self.observer.started(f"scoring ({view})", len(rows))
@@ -77,6 +81,7 @@ class Models:
                 self.scored()
             for name, column in answer.columns.items():
                 self.columns.likelihood(f"{view}.{name}").put(answer.rows, column)
+            finite.see(answer)
             if keys.too_long == "cut_answer":
                 self.columns.number(f"{view}.cut")[answer.rows] = answer.cut
             cost += answer.cost

@@ -8,7 +8,8 @@ QaqfilterError                  exit code 1
 ├── SourceError                 the input cannot be read, or changed between two reads
 ├── ModelError                  a model cannot be found, loaded or verified
 ├── PromptError                 a prompt or chat template cannot carry the data untouched
-├── BackendError                a backend broke its contract (wrong count, not finite, above 0)
+├── BackendError                a backend failed, or broke its contract (wrong count, above 0)
+│   └── BackendHung             a backend took longer than the recipe allows
 ├── StoreError                  scores cannot be stored, or were found damaged
 ├── NotScored                   a selection needs numbers that no run has computed
 └── RunDirectoryError           outputs cannot be written where the recipe says
@@ -62,7 +63,15 @@ class PromptError(QaqfilterError):
 
 
 class BackendError(QaqfilterError):
-    """A backend broke its contract; its numbers must not be used."""
+    """A backend failed or broke its contract; its numbers must not be used."""
+
+
+class BackendHung(BackendError):  # noqa: N818 - reads as the sentence it is
+    """A backend took longer for a window than `run.window_seconds`, and is still at it.
+
+    It was not closed, since a thread of this process still runs in it. Python may wait for such a
+    thread when it ends: leave with ``os._exit`` as the command line does.
+    """
 
 
 class StoreError(QaqfilterError):

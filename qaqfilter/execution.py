@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from qaqfilter.costs import Cost
-from qaqfilter.types import Ints, LikelihoodColumn, Window
+from qaqfilter.types import Ints, LikelihoodColumn, Origin, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class WindowScores:
     """What scoring one window gave: its rows, a column a likelihood, and what it cost.
 
     `cut` holds how many tokens were cut off the end of each record's answer; `batch_tokens` and
-    `facts` are those of the backend that computed it.
+    `facts` are those of the backend that computed it. `not_finite` counts the records with a
+    likelihood that is NaN or infinite, of which `first_not_finite` is the first.
     """
 
     rows: Ints
@@ -28,6 +29,8 @@ class WindowScores:
     cost: Cost
     batch_tokens: int
     facts: Mapping[str, object]
+    not_finite: int = 0
+    first_not_finite: Origin | None = None
 
 
 class Stage(Protocol):

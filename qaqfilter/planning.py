@@ -17,6 +17,9 @@ from qaqfilter.errors import BackendError
 from qaqfilter.identity import score_key
 from qaqfilter.types import Floats, LikelihoodColumn, Status, TokenSequence
 
+Results = Sequence[Sequence[Floats]]
+"""For each sequence, for each of its spans, a log-probability for each token (nats)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -96,23 +99,42 @@ def plan(records: Iterable[Sequence[Encoded]]) -> Plan:
     return Plan(sequences, tuple(routes), asked)
 
 
-def check_results(
-    sequences: Sequence[TokenSequence], results: Sequence[Sequence[Floats]], backend: str
-) -> None:
-    """Check a backend's answers one for one. Raises BackendError; NaN is left to the caller."""
+def check_results(sequences: Sequence[TokenSequence], results: object) -> Results:
+    """A backend's answers, checked one for one: whatever it is that came back.
+
+    Raises BackendError; NaN and −inf are left to the caller.
+    """
+    if not isinstance(results, Sequence) or isinstance(results, str | bytes):
+        raise BackendError(_expected("answered with", results))
     if len(results) != len(sequences):
-        raise BackendError(
-            f"backend {backend} gave {len(results)} answers for {len(sequences)} sequences"
-        )
+        raise BackendError(f"gave {len(results)} answers for {len(sequences)} sequences")
+    every: list[Floats] = [np.empty(0)]
     for sequence, arrays in zip(sequences, results, strict=True):
+        if not isinstance(arrays, tuple | list):
+            raise BackendError(_expected("answered a sequence with", arrays))
+        for array in arrays:
+            # Python's numbers, texts and None have no dtype; neither have lists of them.
+            if type(array) is not np.ndarray or array.dtype.kind != "f" or array.ndim != 1:
+                raise BackendError(_expected("answered a span with", array))
         lengths = [end - start for start, end in sequence.spans]
         if [len(array) for array in arrays] != lengths:
             raise BackendError(
-                f"backend {backend} gave spans of {[len(a) for a in arrays]} tokens where "
-                f"{lengths} were asked for"
+                f"gave spans of {[len(array) for array in arrays]} tokens where {lengths} were "
+                "asked for"
             )
+        every += arrays
     # All at once, since a call of numpy costs more than the sum of a short span.
-    every = np.concatenate([np.empty(0), *(array for arrays in results for array in arrays)])
-    highest = np.fmax.reduce(every, initial=-np.inf)  # passes over NaN
+    highest = np.fmax.reduce(np.concatenate(every), initial=-np.inf)  # passes over NaN
     if highest > 0:
-        raise BackendError(f"backend {backend} gave a log-probability of {highest}, above 0")
+        raise BackendError(f"gave a log-probability of {highest}, above 0")
+    return results
+
+
+def _expected(what: str, found: object) -> str:
+    kind = type(found).__name__
+    if isinstance(found, np.ndarray):
+        kind = f"array of {found.dtype}, shape {found.shape}"
+    return (
+        f"{what} an object of the kind {kind}: a backend gives a list with one tuple for each "
+        "sequence, in it one array of float64, of one dimension, for each span"
+    )

@@ -151,6 +151,15 @@ class EncodesBatches(Protocol):
 
 
 @runtime_checkable
+class LoadsLate(Protocol):
+    """A backend that loads its weights when they are first needed, and can do so when told."""
+
+    def load(self) -> None:
+        """Load the weights now, unless they are loaded. Not counted by `run.window_seconds`."""
+        ...
+
+
+@runtime_checkable
 class CountsWork(Protocol):
     """A backend that pads, or computes a common beginning once, and says how much."""
 

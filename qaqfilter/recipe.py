@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from qaqfilter.blocks import Block, BlockReader, suggestion
 from qaqfilter.errors import RecipeError
 from qaqfilter.manager import PluginManager
+from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.overlap import reads_own_output
 from qaqfilter.printable import printable
 from qaqfilter.protocols import Decides, Measures, Scores, Selector
@@ -175,6 +176,9 @@ def _model(reader: BlockReader, name: str, raw: Any, default: Block | None) -> M
     if parts is None:
         return None
     keys, backend = parts
+    if keys.sha256 is not None and not fields_marked(backend.component.config, LOCATION):
+        use = backend.component.name
+        reader.complain((*location, "sha256"), f"{use!r} loads no weights; remove this key")
     if keys.prompt is not None:
         default = reader.block(keys.prompt, (*location, "prompt"), "prompt")
     return Model(name, backend, default, keys) if default is not None else None

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from qaqfilter.digests import Sha256
 from qaqfilter.keep import Keep, Strata
 from qaqfilter.options import Options, RecipePath
 
@@ -24,7 +25,8 @@ class InputKeys(Options):
         0.01,
         ge=0,
         description="Most bad records, skipped ones too, before the run fails (exit code 3): "
-        "below 1 a share of what is read, from 1 on a count.",
+        "below 1 a share of what is read, from 1 on a count. Also, for each model by itself, most "
+        "records with a likelihood that is NaN or infinite, of those that it is asked about.",
     )
 
 
@@ -37,6 +39,11 @@ class ModelKeys(Options):
         description="A record over the model's limit: `reject` it (reason too_long), or "
         "`cut_answer`: cut the end of the answer by as many tokens in all four likelihoods. "
         "A query is never cut. The column `<model>.cut` tells how many tokens went.",
+    )
+    sha256: Sha256 = Field(
+        None,
+        description="The SHA-256 of the weights, 64 hexadecimal digits, or `{file name: digest}` "
+        "naming every weight file where there are several. Compared before the model is loaded.",
     )
 
 
@@ -72,6 +79,13 @@ class RunKeys(Options):
     )
     window: int = Field(
         512, ge=1, description="Records that are planned and batched together (part of the plan)."
+    )
+    window_seconds: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Most seconds that a model may take for one window; after that it is taken to "
+        "hang, and the run fails. Loading the model does not count. Default: no limit.",
     )
 
 

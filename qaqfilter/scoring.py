@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,23 @@ import numpy as np
 
 from qaqfilter.ahead import one_ahead
 from qaqfilter.batching import plan_batches
+from qaqfilter.blame import Culprit
 from qaqfilter.blocks import Block
-from qaqfilter.costs import Cost, Work
+from qaqfilter.costs import Cost
+from qaqfilter.digests import VerifiedResources
+from qaqfilter.errors import BackendHung, ModelError, PromptError
 from qaqfilter.execution import WindowScores
-from qaqfilter.identity import Score
-from qaqfilter.planning import Plan, check_results
+from qaqfilter.hanging import Watch
+from qaqfilter.identity import Score, fingerprint
+from qaqfilter.metering import Clock, cost_of, records_done, work_of
+from qaqfilter.not_finite import count_not_finite
+from qaqfilter.options import LOCATION, fields_marked
+from qaqfilter.planning import Plan, Results, check_results
 from qaqfilter.preparing import Prepared, Preparer
-from qaqfilter.protocols import Backend, CountsWork, PromptFormat, Resources
+from qaqfilter.protocols import Backend, LoadsLate, PromptFormat, Resources
 from qaqfilter.recipe_keys import TooLong
 from qaqfilter.store import ScoreStore, open_store
-from qaqfilter.types import Floats, Ints, LikelihoodColumn, Status, Window
+from qaqfilter.types import Floats, Ints, LikelihoodColumn, Status, TokenSequence, Window
 
 Progress = Callable[[int, int], None]
 """Called with (records done, tokens done) after every batch."""
@@ -40,25 +46,70 @@ class ScoringStage:
     too_long: TooLong = "reject"
     store: Path | None = None
     progress: Progress = lambda records, tokens: None
+    sha256: str | Mapping[str, str] | None = None
+    window_seconds: float | None = None
+
+    @property
+    def culprit(self) -> Culprit:
+        """The model as messages name it."""
+        # A step's own view of a model is called <step>@<model>.
+        return Culprit(
+            self.model.rpartition("@")[2], self.backend.component.name, self._location or ""
+        )
 
     @contextmanager
     def open(self) -> Iterator[Callable[[Iterable[Window]], Iterator[WindowScores]]]:
         """Load the model; free it on leaving, whatever happened."""
-        backend: Backend = self.backend.component.create(self.backend.options, self.resources)
-        try:
-            prompt = self.prompt.component.create(self.prompt.options, backend, self.resources)
-            with open_store(self.store, backend.facts) as store:
+        culprit = self.culprit
+        with culprit.blamed("loading it", ModelError):
+            backend: Backend = self.backend.component.create(self.backend.options, self._verified())
+        with _freeing(backend, culprit):
+            with culprit.blamed(f"making its prompt {self.prompt.component.name!r}", PromptError):
+                prompt = self.prompt.component.create(self.prompt.options, backend, self.resources)
+            with culprit.blamed("giving its facts"):
+                facts = dict(backend.facts)
+                fingerprint(facts)
+            with open_store(self.store, facts) as store:
                 yield Scorer(
-                    self.model,
+                    culprit,
                     backend,
                     prompt,
                     self.likelihoods,
                     too_long=self.too_long,
                     store=store,
                     progress=self.progress,
+                    window_seconds=self.window_seconds,
                 )
-        finally:
+
+    @property
+    def _location(self) -> str | None:
+        """Where the weights come from: the option `model`, else the first that is a location."""
+        names = fields_marked(self.backend.component.config, LOCATION)
+        if not names:
+            return None
+        found: str | None = getattr(self.backend.options, "model" if "model" in names else names[0])
+        return found
+
+    def _verified(self) -> Resources:
+        """For the backend alone: a prompt may borrow its template from another model."""
+        if self.sha256 is None or self._location is None:
+            return self.resources
+        return VerifiedResources(self.resources, self._location, self.sha256)
+
+
+@contextmanager
+def _freeing(backend: Backend, culprit: Culprit) -> Iterator[None]:
+    """Close the backend at the end, unless it hangs; what failed first is what is raised."""
+    try:
+        yield
+    except BackendHung:
+        raise
+    except BaseException:
+        with suppress(Exception):
             backend.close()
+        raise
+    with culprit.blamed("closing it"):
+        backend.close()
 
 
 class Scorer:
@@ -66,7 +117,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: str,
+        model: Culprit | str,
         backend: Backend,
         prompt: PromptFormat,
         likelihoods: Sequence[str],
@@ -74,19 +125,34 @@ class Scorer:
         too_long: TooLong = "reject",
         store: ScoreStore | None = None,
         progress: Progress = lambda records, tokens: None,
+        window_seconds: float | None = None,
     ) -> None:
-        self._model = model
+        self._model = Culprit(model) if isinstance(model, str) else model
+        self._load = backend.load if isinstance(backend, LoadsLate) else lambda: None
         self._backend = backend
         self._likelihoods = tuple(likelihoods)
         self._store = store
         self._progress = progress
         self._prepare = Preparer(backend, prompt, likelihoods, too_long)
+        # Two, since the next window is tokenised while the model works on this one.
+        self._watch = Watch(self._model, window_seconds)
+        self._watch_ahead = Watch(self._model, window_seconds)
 
     def __call__(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
         """Yield one WindowScores a window, in order."""
-        with closing(one_ahead(map(self._prepare, windows))) as coming:
+        with (
+            closing(self._watch),
+            closing(self._watch_ahead),
+            closing(one_ahead(map(self._prepared, windows))) as coming,
+        ):
             for prepared in coming:
+                self._watch.begin(prepared.window)
                 yield self._score(prepared)
+
+    def _prepared(self, window: Window) -> Prepared:
+        self._watch_ahead.begin(window)
+        with self._model.blamed("preparing its texts"):
+            return self._watch_ahead.call(self._prepare, window)
 
     def _score(self, prepared: Prepared) -> WindowScores:
         window = prepared.window
@@ -99,31 +165,37 @@ class Scorer:
             column.status[:] = prepared.status[:, number]
             column.put(record[likelihood == number], answers.take(likelihood == number))
             columns[name] = column
+        not_finite, first = count_not_finite([column.status for column in columns.values()])
+        with self._model.blamed("giving its facts"):
+            batch_tokens, facts = self._backend.batch_tokens, self._backend.facts
         return WindowScores(
             window.rows,
             columns,
             prepared.cut,
             cost,
-            self._backend.batch_tokens,
-            self._backend.facts,
+            batch_tokens,
+            facts,
+            not_finite,
+            None if first is None else window.records[first].origin,
         )
 
     def _answers(self, plan: Plan, record: Ints, records: int) -> tuple[LikelihoodColumn, Cost]:
         """The plan's likelihoods, from the store or from the backend, and what they cost."""
-        before = _work_of(self._backend)
-        clock = _Clock()
-        with clock:  # asked for its budget, a backend may load the model
-            budget = self._backend.batch_tokens
-        # Planned before the store is asked, and computed whole where anything is missing: so the
-        # batches, and with them the last digits, are those of a run that was never interrupted.
-        batches = plan_batches(plan.sequences, budget)
-        ready, *done = _records_done(plan, batches, record, records)
+        clock = Clock()
+        # Asked for its budget, a backend may load the model.
+        with clock, self._model.blamed("choosing its batch size"):
+            before = work_of(self._backend)
+            # Planned before the store is asked, and computed whole where anything is missing: so
+            # the batches, and with them the last digits, are those of an uninterrupted run.
+            batches = plan_batches(plan.sequences, self._backend.batch_tokens)
+        ready, *done = records_done(plan, batches, record, records)
         self._progress(ready, 0)
         users = plan.requests_by_sequence()
         keys: Sequence[Any] = range(len(plan.routes))  # without a store, any name will do
         known: dict[Any, Score] = {}
         if self._store is not None:
-            keys = plan.keys()
+            with self._model.blamed("encoding texts"):  # as what is no token id
+                keys = plan.keys()
             known |= self._store.find(keys)
         stored = 0
         for batch, finished in zip(batches, done, strict=True):
@@ -133,9 +205,8 @@ class Scorer:
             if all(keys[request] in known for request in requests):
                 stored += tokens
             else:
-                with clock:
-                    answered = self._backend.logprobs(given)
-                check_results(given, answered, f"of model {self._model!r}")
+                with clock, self._model.blamed("scoring"):
+                    answered = self._ask(given)
                 results = dict(zip(batch, answered, strict=True))
                 fresh = _scores(plan, results, requests, keys)
                 # What came first counts: it is what a run that goes on from here will find.
@@ -144,8 +215,14 @@ class Scorer:
                 if self._store is not None:
                     self._store.add(new)
             self._progress(finished, tokens)
-        cost = _cost(plan, stored, before, _work_of(self._backend), clock.seconds)
+        with self._model.blamed("counting its work"):
+            cost = cost_of(plan, stored, before, work_of(self._backend), clock.seconds)
         return _column([known[key] for key in keys]), cost
+
+    def _ask(self, sequences: Sequence[TokenSequence]) -> Results:
+        """The backend's answers, checked."""
+        self._load()  # here, where nobody looks at the watch
+        return check_results(sequences, self._watch.call(self._backend.logprobs, sequences))
 
 
 def _column(scores: Sequence[Score]) -> LikelihoodColumn:
@@ -170,42 +247,3 @@ def _scores(
     for request, score in zip(requests, zip(*values, strict=True), strict=True):
         found.setdefault(keys[request], Score(*score))
     return found
-
-
-class _Clock:
-    """Adds up the wall time of its `with` blocks."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self.seconds -= time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter()
-
-
-def _records_done(
-    plan: Plan, batches: Sequence[Sequence[int]], record: Ints, records: int
-) -> list[int]:
-    """How many records have all their numbers before the first batch, after it, and so on."""
-    batch_of = np.zeros(len(plan.sequences), dtype=np.int64)
-    for number, batch in enumerate(batches):
-        batch_of[list(batch)] = number + 1
-    last = np.zeros(records, dtype=np.int64)
-    hosts = np.array([sequence for sequence, _ in plan.routes], dtype=np.int64)
-    np.maximum.at(last, record, batch_of[hosts])
-    found: list[int] = np.bincount(last, minlength=len(batches) + 1).tolist()
-    return found
-
-
-def _work_of(backend: Backend) -> Work | None:
-    return backend.work if isinstance(backend, CountsWork) else None
-
-
-def _cost(plan: Plan, stored: int, before: Work | None, after: Work | None, seconds: float) -> Cost:
-    if before is None or after is None:
-        computed = plan.tokens - stored
-        return Cost(plan.asked, plan.tokens, computed, stored, seconds=seconds)
-    computed, reused, padding = (now - then for now, then in zip(after, before, strict=True))
-    return Cost(plan.asked, plan.tokens, computed, stored, reused, padding, seconds)

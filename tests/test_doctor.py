@@ -141,6 +141,6 @@ def test_a_wrong_build_fails(manager, wrong):
     outcome = check(manager, component, device="cpu", model=MODEL, options={}, numbers=numbers)
     assert not outcome.passed
     if wrong is Failing:
-        assert outcome.error == "RuntimeError: illegal instruction"
+        assert "RuntimeError: illegal instruction" in outcome.error
     straight = check(manager, right, device="cpu", model=MODEL, options={}, numbers=numbers)
     assert straight.passed, straight

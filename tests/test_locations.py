@@ -40,10 +40,17 @@ def write(path, content=b"GGUF and more"):
     return path
 
 
+def safetensors(content=b"weights"):
+    """A whole file with one tensor of bytes."""
+    tensor = {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}
+    header = json.dumps({"__metadata__": {"format": "pt"}, "w": tensor}).encode()
+    return len(header).to_bytes(8, "little") + header + content
+
+
 def make_folder(folder):
     write(folder / "config.json", b"{}")
     write(folder / "tokenizer.json", b"{}")
-    write(folder / "model.safetensors", b"weights")
+    write(folder / "model.safetensors", safetensors())
     return folder
 
 
@@ -70,7 +77,9 @@ def test_the_digest_of_a_folder_changes_with_every_file_that_counts(tmp_path, na
     before = locate("path", folder).digest
     write(folder / "README.md", b"does not count")
     assert locate("path", folder).digest == before
-    write(folder / name, b'{"other": 1}')
+    write(
+        folder / name, safetensors(b"other") if name.endswith(".safetensors") else b'{"other": 1}'
+    )
     assert locate("path", folder).digest != before
 
 

@@ -397,7 +397,7 @@ def test_every_request_is_answered_by_its_own_tokens(records):
         )
         for s in planned.sequences
     ]
-    check_results(planned.sequences, results, "test")
+    check_results(planned.sequences, results)
     flat = [request for row in records for request in row]
     answers = planned.answers(dict(enumerate(results)), range(len(planned.routes)))
     assert len(answers.logprob) == len(flat)

@@ -108,7 +108,7 @@ def test_by_hand():
     forward = {f"{layer}mlp.{n}_proj.weight": np.zeros((2, 2)) for n in ("gate", "up", "down")}
     norms = (f"{layer}input_layernorm", f"{layer}post_attention_layernorm", "model.norm")
     model = Llama(
-        Shape(1, 1, 1, 2, context=4, vocabulary=2, epsilon=0.0, theta=10000.0),
+        Shape(1, 2, 1, 1, 2, context=4, vocabulary=2, epsilon=0.0, theta=10000.0),
         {
             "model.embed_tokens.weight": np.array([[3.0, 0.0], [0.0, 5.0]]),
             **attention,

@@ -79,6 +79,12 @@ class LlamaCppBackend:
             self._check_open()
             return self._vocabulary.encode(text, markup=markup)
 
+    def load(self) -> None:
+        """Load the weights now. Raises ModelError."""
+        self._check_open()
+        if self._decoder is None:
+            self._open_decoder()
+
     def logprobs(self, sequences: Sequence[TokenSequence]) -> list[tuple[Floats, ...]]:
         """Log-probabilities (nats, ≤ 0, NaN from the model stays NaN) of the spans' tokens.
 
@@ -122,6 +128,8 @@ class LlamaCppBackend:
         for positions, rows in decoder.rows(ids, np.flatnonzero(scored) - 1):
             targets = positions + 1
             result[targets] = token_logprobs(rows, [ids[target] for target in targets])
+        if np.isnan(result[scored]).any():
+            decoder.forget()
         return tuple(result[start:end].copy() for start, end in sequence.spans)
 
     def _check(self, sequence: TokenSequence) -> None:

@@ -117,6 +117,15 @@ class Decoder:
             if len(inside):
                 yield inside, self._logits(len(inside))
 
+    def forget(self) -> None:
+        """Overwrite the cache, after a NaN: masked or not, it would spread to other sequences.
+
+        What is masked counts zero times, and zero times NaN is NaN.
+        """
+        self._held = self._held[:0]
+        if self._context:
+            llama_cpp.llama_memory_clear(self._memory, True)
+
     def _make_room(self, needed: int) -> None:
         """Have a context of `needed` positions, multiple of GROUP, or more."""
         if needed <= self._room:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from qaqfilter import ModelError, ModelFiles
+from qaqfilter_locations.safetensors import check_whole
 
 # What besides the weights changes a number: the architecture's sizes and the tokeniser.
 # The chat template only changes prompts, which are in the keys of scores themselves.
@@ -26,7 +27,11 @@ _BESIDE_WEIGHTS = (
     "merges.txt",
 )
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_MEND_PICKLES = "which are pickles and can run code when loaded; convert them to safetensors"
+_CONVERT = (
+    "pickles can run code when they are loaded, so they are not; convert them to safetensors, on a "
+    "machine where you trust them: `AutoModelForCausalLM.from_pretrained(folder).save_pretrained("
+    "new_folder)` with transformers, and the tokenizer's files copied beside"
+)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
@@ -58,7 +63,7 @@ def _locate(path: Path) -> ModelFiles:
     if path.is_dir():
         return _locate_folder(path)
     if path.suffix in _PICKLES:
-        raise ModelError(f"path:{path}: {path.suffix} stands for weights {_MEND_PICKLES}")
+        raise ModelError(f"path:{path}: a pickle; {_CONVERT}")
     if path.suffix != ".gguf":
         raise ModelError(
             f"path:{path}: not a .gguf file; name a GGUF file, or the folder that holds the "
@@ -81,7 +86,7 @@ def _locate_folder(folder: Path) -> ModelFiles:
     mend = "name a folder with config.json and *.safetensors, or a .gguf file"
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
     if pickles:
-        mend = f"it holds {pickles[0]} and the like, {_MEND_PICKLES}"
+        mend = f"{pickles[0]} is a pickle; {_CONVERT}"
     raise ModelError(f"path:{folder}: holds neither safetensors nor a GGUF file; {mend}")
 
 
@@ -89,8 +94,8 @@ def check_safetensors(folder: Path, name: str) -> None:
     """Raise ModelError, calling the model `name`, unless `folder` holds all of a model."""
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
-            f"{name}: holds no *.safetensors files (other formats can run code when loaded); "
-            "convert the model, or name a GGUF file: hf:org/name/file.gguf"
+            f"{name}: holds no *.safetensors files; name a GGUF file: hf:org/name/file.gguf, or a "
+            f"revision that has them. Where there are only pickles (*.bin): {_CONVERT}"
         )
     if not (folder / "config.json").is_file():
         raise ModelError(
@@ -108,6 +113,8 @@ def check_safetensors(folder: Path, name: str) -> None:
                 f"{name}: {len(missing)} of {len(listed)} weight files are missing, among them "
                 f"{missing[0]}; fetch the model anew"
             )
+    for path in sorted(folder.glob("*.safetensors")):
+        check_whole(path, name)
 
 
 def digest_folder(folder: Path) -> str:

@@ -133,7 +133,9 @@ class NgramBackend:
             chance = (1 - weight) * self.fitted.smooth(gram, add_k)
             chance += weight * seen.smooth(gram, add_k)
             # The two shares may round to a hair above 1 where smoothing is next to nothing.
-            yield min(0.0, math.log(chance)) if gram[-1] != START else math.nan
+            # Next to no smoothing also rounds to a chance of zero.
+            logarithm = math.log(chance) if chance > 0 else -math.inf
+            yield min(0.0, logarithm) if gram[-1] != START else math.nan
             seen.add((gram,))
 
     def _grams(self, ids: Sequence[int]) -> list[Gram]:

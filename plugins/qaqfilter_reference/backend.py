@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
@@ -56,6 +57,10 @@ class ReferenceBackend:
         tokenizer = self._tokenizer if markup else self._data
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def load(self) -> None:
+        """Load the weights now. Raises ModelError."""
+        self._loaded()
+
     def logprobs(self, sequences: Sequence[TokenSequence]) -> list[tuple[Floats, ...]]:
         """Log-probabilities (nats, float64, at most 0) of each span, given all tokens before.
 
@@ -84,12 +89,14 @@ class ReferenceBackend:
                 for file in sorted(self._folder.glob("*.safetensors")):
                     for name, tensor in load_file(file).items():
                         weights[name] = tensor.astype(self._precision)
+                check_sizes(self._shape, {name: t.shape for name, t in weights.items()})
                 self._model = Llama(self._shape, weights)
                 self._model.logprobs(np.zeros(2, dtype=np.int64), np.ones(1, dtype=np.int64))
-            except (OSError, ValueError, TypeError, LookupError) as error:
+            except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
                 self._model = None
                 raise ModelError(
-                    f"{self._name}: its weights do not make a Llama model ({error!r})"
+                    f"{self._name}: config.json and the weights do not make a Llama model "
+                    f"({type(error).__name__}: {error}); fetch both anew, from one revision"
                 ) from error
         return self._model
 
@@ -109,7 +116,20 @@ class ReferenceBackend:
                 "transformers`, which knows the others"
             )
         text = json.dumps({**description, "truncation": None, "padding": None})
-        markup, data = Tokenizer.from_str(text), Tokenizer.from_str(text)
+        try:
+            markup, data = Tokenizer.from_str(text), Tokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing more particular
+            raise ModelError(
+                f"{self._name}: tokenizer.json is damaged ({error}); fetch it anew"
+            ) from error
+        special = {token["id"] for token in description.get("added_tokens") or ()}
+        highest = max(set(markup.get_vocab().values()) - special, default=-1)
+        if highest >= self._shape.vocabulary:
+            raise ModelError(
+                f"{self._name}: its tokenizer has tokens up to number {highest}, and the model has "
+                f"embeddings for {self._shape.vocabulary} (0 to {self._shape.vocabulary - 1}): "
+                "they are not of one model; fetch both anew, from one revision"
+            )
         data.encode_special_tokens = True
         return markup, data
 
@@ -132,10 +152,37 @@ class ReferenceBackend:
         path: Path = self._folder / file
         if default is not None and not path.is_file():
             return default
+        mend = "copy it anew from where the model came from"
         try:
-            return json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{self._name}: {file} cannot be read: {error}") from error
+            found = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{self._name}: {file} cannot be read: {error}; {mend}") from error
+        if not isinstance(found, dict):
+            raise ModelError(f"{self._name}: {file} holds no JSON object; {mend}")
+        return found
+
+
+def check_sizes(shape: Shape, found: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError where weights of these sizes are not what config.json says.
+
+    Only what could pass unseen: other sizes do not multiply, and missing weights are missed.
+    """
+    wide, own = shape.heads * shape.head_width, shape.key_heads * shape.head_width
+    expected = {"model.embed_tokens.weight": (shape.vocabulary, shape.hidden)}
+    for layer in range(shape.layers):
+        name = f"model.layers.{layer}.self_attn."
+        expected[f"{name}q_proj.weight"] = (wide, shape.hidden)
+        expected[f"{name}k_proj.weight"] = (own, shape.hidden)
+    if "lm_head.weight" in found:
+        expected["lm_head.weight"] = expected["model.embed_tokens.weight"]
+    for name, size in expected.items():
+        if name not in found:
+            raise ValueError(f"there is no weight {name}")
+        if found[name] != size:
+            raise ValueError(f"{name} is {list(found[name])}, and by config.json {list(size)}")
+    more = sorted(name for name in found if name.startswith(f"model.layers.{shape.layers}."))
+    if more:
+        raise ValueError(f"config.json speaks of {shape.layers} layers, and there is {more[0]}")
 
 
 def shape_of(settings: Mapping[str, Any], name: str) -> Shape:
@@ -158,6 +205,7 @@ def shape_of(settings: Mapping[str, Any], name: str) -> Shape:
         heads, hidden = int(settings["num_attention_heads"]), int(settings["hidden_size"])
         return Shape(
             layers=int(settings["num_hidden_layers"]),
+            hidden=hidden,
             heads=heads,
             key_heads=int(settings.get("num_key_value_heads") or heads),
             head_width=int(settings.get("head_dim") or hidden // heads),

@@ -28,6 +28,7 @@ class Shape:
     """What config.json says of a Llama model. `theta` is the base of the rotary rates."""
 
     layers: int
+    hidden: int
     heads: int
     key_heads: int
     head_width: int
@@ -55,6 +56,10 @@ class Llama:
         """log p of the tokens at the positions `targets` (each at least 1), in nats."""
         if not len(targets):
             return np.empty(0)
+        with np.errstate(all="ignore"):  # what overflows comes out as NaN, and is told as that
+            return self._logprobs(ids, targets)
+
+    def _logprobs(self, ids: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
         read = ids[: targets.max()]  # the last token is predicted, not read
         logits = self._hidden(read)[targets - 1] @ self._head.T
         highest = logits.max(axis=-1, keepdims=True)

@@ -54,6 +54,7 @@ class TransformersBackend:
         template = self.chat_template.source if self.chat_template else None
         self._encoder = Encoder(description, template)
         self._vocabulary = int(self._hf_config.get_text_config().vocab_size)
+        loading.check_vocabulary(tokenizer, self._vocabulary, config.model)
         self.max_length = loading.max_length(self._hf_config, config.model, config.max_length)
         self._budget = 0 if config.batch_tokens == "auto" else config.batch_tokens
         self._fits = 0  # most tokens to try at once after an out-of-memory; 0: no limit
@@ -104,6 +105,10 @@ class TransformersBackend:
     def shares(self) -> bool:
         """Whether a beginning that sequences share is computed once."""
         return self._loaded().shares
+
+    def load(self) -> None:
+        """Load the weights now. Raises ModelError."""
+        self._loaded()
 
     def logprobs(self, sequences: Sequence[TokenSequence]) -> list[Spans]:
         """Log-probabilities (nats, float64, at most 0) of each span, given all tokens before.

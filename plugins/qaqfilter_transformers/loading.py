@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from qaqfilter import ChatTemplate, ModelError, ModelFiles
 from qaqfilter_transformers.refusals import refuse_code
 
 log = logging.getLogger(__name__)
+
+_SOME_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def folder_of(files: ModelFiles, location: str) -> Path:
@@ -39,7 +42,7 @@ def load_config(folder: Path, location: str, *, remote_code: bool) -> Any:
     """The model's configuration, a transformers PreTrainedConfig."""
     from transformers import AutoConfig
 
-    with _told_as_model_error(location, "configuration"):
+    with _told_as_model_error(folder, location, "configuration (config.json)"):
         return AutoConfig.from_pretrained(folder, **_source(remote_code))
 
 
@@ -52,7 +55,7 @@ def load_tokenizer(folder: Path, location: str, *, remote_code: bool) -> Any:
 
     known = (folder / "tokenizer.json").is_file()
     loader: Any = PreTrainedTokenizerFast if known else AutoTokenizer
-    with _told_as_model_error(location, "tokenizer"):
+    with _told_as_model_error(folder, location, "tokenizer"):
         tokenizer = loader.from_pretrained(folder, **_source(remote_code))
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
@@ -70,26 +73,68 @@ def load_weights(
     from transformers import AutoModelForCausalLM
 
     chosen = {} if attention == "auto" else {"attn_implementation": attention}
-    with _told_as_model_error(location, "weights"), _quietly():
+    with _told_as_model_error(folder, location, "weights"), _quietly():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             device_map={"": device},
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told below, with their names
             **chosen,
             **_source(remote_code),
         )
     model, report = loaded
-    for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
-        if report.get(kind):
-            # transformers would go on with random numbers in their place.
-            names = ", ".join(sorted(map(str, report[kind]))[:5])
-            raise ModelError(f"{location}: weights do not fit the model: {kind}: {names}")
-    if report.get("unexpected_keys"):
-        log.info("%s: weights not used: %s", location, sorted(report["unexpected_keys"])[:5])
+    unused = sorted(map(str, report.get("unexpected_keys") or ()))
+    # transformers would go on, with random numbers, or without the layers that config.json lacks.
+    layers = {_SOME_NUMBER.sub("#", name) for name in model.state_dict() if "." in name}
+    for what, names in (
+        ("not in the files", sorted(map(str, report.get("missing_keys") or ()))),
+        ("of another size", sorted(map(_sizes, report.get("mismatched_keys") or ()))),
+        ("not loaded", sorted(map(str, report.get("error_msgs") or ()))),
+        ("of layers too many", [n for n in unused if _is_one_of(layers, n)]),
+    ):
+        if names:
+            raise ModelError(
+                f"{location}: config.json and the weights are not of one model; {len(names)} "
+                f"weights are {what}, such as {', '.join(names[:3])}; fetch both anew, from one "
+                "revision"
+            )
+    if unused:
+        log.info("%s: weights not used: %s", location, unused[:5])
     model.eval()
     return model
+
+
+def check_vocabulary(tokenizer: Any, vocabulary: int, location: str) -> None:
+    """Raise ModelError where text could become a token that the model has no embedding for.
+
+    Special tokens are left out: only markup has them, and some families hold one for pictures
+    beyond the embeddings of their text models.
+    """
+    added = tokenizer.added_tokens_decoder
+    special = {number for number, token in added.items() if token.special}
+    highest = max(set(tokenizer.get_vocab().values()) - special, default=-1)
+    if highest >= vocabulary:
+        raise ModelError(
+            f"{location}: its tokenizer has tokens up to number {highest}, and the model has "
+            f"embeddings for {vocabulary} (0 to {vocabulary - 1}): they are not of one model; "
+            "fetch both anew, from one revision"
+        )
+
+
+def _is_one_of(layers: Container[str], name: str) -> bool:
+    """Whether the model has a weight of this name in another layer, so that one was left out."""
+    pattern = _SOME_NUMBER.sub("#", name)
+    return pattern != name and pattern in layers
+
+
+def _sizes(mismatch: Any) -> str:
+    """A weight's name, and its size in the file and by config.json."""
+    if not isinstance(mismatch, tuple):
+        return str(mismatch)
+    name, *sizes = mismatch
+    return f"{name} ({', not '.join(str(list(size)) for size in sizes)})"
 
 
 def start_token(tokenizer: Any, folder: Path) -> tuple[int, str] | None:
@@ -144,15 +189,20 @@ def _source(remote_code: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _told_as_model_error(location: str, what: str) -> Iterator[None]:
+def _told_as_model_error(folder: Path, location: str, what: str) -> Iterator[None]:
     try:
         with _logging_as_we_do():
             yield
-    except (OSError, ValueError, TypeError, LookupError, ImportError, RuntimeError) as error:
-        hint = ""
+    except Exception as error:
+        mend = "fetch the model's files again, all of one revision"
         if "trust_remote_code" in str(error):
-            hint = " (to run the model's own code, write `trust_remote_code: true`)"
-        raise ModelError(f"{location}: cannot load its {what}: {error}{hint}") from error
+            mend = "to run the model's own code, write `trust_remote_code: true`"
+        elif what == "tokenizer" and not (folder / "tokenizer.json").is_file():
+            mend = "it has no tokenizer.json; copy that from where the model came from"
+        said = " ".join(str(error).split())
+        raise ModelError(
+            f"{location}: cannot load its {what}: {type(error).__name__}: {said}; {mend}"
+        ) from error
 
 
 @contextmanager
@@ -175,14 +225,16 @@ def _logging_as_we_do() -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """No progress bar of transformers' own in the middle of ours."""
+    """No progress bar of transformers' own in the middle of ours, and no report: we word it."""
     from transformers.utils import logging as library_logging
 
     library: Any = library_logging
-    shown = library.is_progress_bar_enabled()
+    shown, loudness = library.is_progress_bar_enabled(), library.get_verbosity()
     library.disable_progress_bar()
+    library.set_verbosity_error()
     try:
         yield
     finally:
+        library.set_verbosity(loudness)
         if shown:
             library.enable_progress_bar()

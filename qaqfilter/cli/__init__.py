@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -16,7 +17,7 @@ from traceback import format_exc
 import click
 
 from qaqfilter.cli.say import say
-from qaqfilter.errors import PluginError, QaqfilterError
+from qaqfilter.errors import BackendHung, PluginError, QaqfilterError
 from qaqfilter.manager import load_plugins
 
 VERBS = ("run", "score", "select", "validate", "plugins", "schema", "cache")
@@ -60,16 +61,38 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `qaqfilter`: runs a verb and exits with its code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C
-    sys.exit(run_cli(arguments))
+    try:
+        code = _run(arguments)
+    except BackendHung as error:
+        code = _told(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A thread is still in native code: Python, shutting down, could wait for it or crash.
+        os._exit(code)
+    sys.exit(code)
 
 
 def run_cli(arguments: list[str] | None = None) -> int:
     """Run a verb; return the exit code. Errors go to standard error as plain sentences."""
     try:
+        return _run(arguments)
+    except BackendHung as error:
+        return _told(error)
+
+
+def _told(error: QaqfilterError) -> int:
+    say(f"error: {error}", err=True)
+    return error.exit_code
+
+
+def _run(arguments: list[str] | None) -> int:
+    """The exit code, with errors told; BackendHung is raised, since the process has to end."""
+    try:
         result = cli.main(args=arguments, prog_name="qaqfilter", standalone_mode=False)
+    except BackendHung:
+        raise
     except QaqfilterError as error:
-        say(f"error: {error}", err=True)
-        return error.exit_code
+        return _told(error)
     except click.ClickException as error:
         text = StringIO()
         error.show(text)
