@@ -1,4 +1,4 @@
-"""What a run left behind."""
+"""What a run left behind, and what it said."""
 
 from __future__ import annotations
 
@@ -10,3 +10,17 @@ def visible(folder: Path) -> dict[str, bytes]:
     if not folder.exists():
         return {}
     return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
+
+
+class Said:
+    """An observer that remembers the messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def started(self, label, records): ...
+    def advanced(self, records, tokens): ...
+    def finished(self): ...
+
+    def message(self, text):
+        self.messages.append(text)

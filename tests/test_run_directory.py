@@ -11,7 +11,7 @@ import time
 import pytest
 
 import qaqfilter
-from outputs import visible
+from outputs import Said, visible
 from qaqfilter import RunDirectoryError
 from qaqfilter.cli import run_cli
 from qaqfilter.manifest import changed_keys, read_manifest
@@ -19,20 +19,6 @@ from qaqfilter.run_directory import RunDirectory
 from qaqfilter.run_lock import BEGUN, LOCK
 
 RMI = "  - {id: rmi, use: rmi, keep: {fraction: 0.5}}"
-
-
-class Said:
-    """An observer that remembers the messages."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def started(self, label, records): ...
-    def advanced(self, records, tokens): ...
-    def finished(self): ...
-
-    def message(self, text):
-        self.messages.append(text)
 
 
 def test_the_same_run_again_says_that_there_is_nothing_to_do(tmp_path, write_recipe, capsys):

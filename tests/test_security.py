@@ -146,7 +146,10 @@ def test_pickled_weights_are_refused(tmp_path, folder, marker, backend, name, wh
     pickled(marker, folder / name, "torch")
     place = "model" if whole else f"model/{name}"
     said = refused(tmp_path, f"{{use: {backend}, model: {place}}}", marker)
-    assert "pickles can run code when they are loaded, so they are not; convert them to safetensors" in said
+    assert (
+        "pickles can run code when they are loaded, so they are not; convert them to safetensors"
+        in said
+    )
 
 
 @pytest.mark.parametrize("kind", ["torch", "pickle"])

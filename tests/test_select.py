@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qaqfilter
-from outputs import visible
+from outputs import Said, visible
 from qaqfilter import NotScored, RunDirectoryError, SourceError
 from qaqfilter.cli import run_cli
 
@@ -39,20 +39,6 @@ def recipe(tmp_path, write_recipe) -> Path:
     data.write_text(text, encoding="utf-8")
     path.write_text(path.read_text().replace("data.jsonl}", "data.jsonl, max_errors: 1}"))
     return path
-
-
-class Said:
-    """An observer that remembers the messages."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def started(self, label, records): ...
-    def advanced(self, records, tokens): ...
-    def finished(self): ...
-
-    def message(self, text):
-        self.messages.append(text)
 
 
 def same_as_a_run(recipe: Path, folder: Path, changes: list[str]) -> None:
