@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         account = {key: found[key] for key in RunReport.__dataclass_fields__ if key in found}
         return Manifest(
             order=_ORDER.validate_python(found["order"]),
-            recipe=dict(found["recipe"]),
+            recipe=as_written(found["recipe"]),
             input=_INPUT.validate_python(found["input"]),
             files=tuple(path.name for path in files.values()),
             finished=str(found["finished"]),
@@ -125,9 +125,18 @@ def _own_name(name: str) -> str:
 
 
 def as_written(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved recipe as it reads when it comes back from a manifest."""
-    found: dict[str, Any] = orjson.loads(orjson.dumps(recipe, default=str))
+    """A resolved recipe as it reads when it comes back from a manifest.
+
+    Nulls are left out: an option that a later version adds is null where nobody gives it.
+    """
+    found: dict[str, Any] = _without_nulls(orjson.loads(orjson.dumps(recipe, default=str)))
     return found
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,8 @@ What each column is stands in the file's metadata too: nothing has to be guessed
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,11 +75,10 @@ class ScoresFile:
             yield record
         flush()
 
-    def copy(self, places: Any) -> None:
+    def copy(self, places: Iterable[Places]) -> None:
         """All rows, from an earlier file's `places`."""
-        for first in range(0, max(1, len(places)), CHUNK):
-            piece = places.slice(first, CHUNK)
-            self._write([piece[name].combine_chunks() for name in _PLACE])
+        for piece in places:
+            self._write(list(piece))
 
     def close(self) -> None:
         """Finish the file."""
@@ -145,32 +146,75 @@ def _words(codes: NDArray[Any], words: list[Any], null: NDArray[np.bool_]) -> An
     return pa.DictionaryArray.from_arrays(coded, of_these).dictionary_decode()
 
 
-class Scored(NamedTuple):
-    """What a scores.parquet holds: the columns, and which record each row is (an arrow table)."""
+class Places(NamedTuple):
+    """Which records some rows are: arrow arrays of labels, parts and ordinals."""
 
+    id: Any
+    part: Any
+    ordinal: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a scores.parquet holds. Which record a row is stays in the file until it is asked."""
+
+    path: Path
     columns: Columns
-    places: Any
     input_digest: str
+    written: bytes
+    """What is in the file's metadata, by which it is known again."""
+
+    def places(self) -> Iterator[Places]:
+        """All rows in order, a piece at a time. Raises RunDirectoryError if the file is another."""
+        with _opened(self.path) as file:
+            if _metadata(file) != self.written or file.metadata.num_rows != self.columns.size:
+                raise ValueError("somebody else wrote it anew")
+            # Without rows there is a piece all the same, so that a copy has the columns.
+            for batch in file.iter_batches(CHUNK, columns=list(_PLACE)):
+                yield Places(*batch.columns)
+            if not self.columns.size:
+                yield Places(*(column.combine_chunks() for column in file.read(list(_PLACE))))
+
+    def label(self, row: int) -> str:
+        """Which record a row is, for messages: ``id (part#ordinal)``."""
+        for piece in self.places():
+            if row < len(piece.id):
+                id_, part, ordinal = (array[row].as_py() for array in piece)
+                return f"{id_} ({part}#{ordinal})"
+            row -= len(piece.id)
+        raise IndexError(row)
 
 
 def read_scores(path: Path) -> Scored:
     """Read what a ScoresFile wrote. Raises RunDirectoryError, naming the file."""
+    with _opened(path) as file:
+        return _read(path, file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return _read(file)
+            yield file
     except (OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's are kinds of these
         raise RunDirectoryError(
             f"{path} cannot be read ({error}): make it anew with `qaqfilter score`"
         ) from error
 
 
-def _read(file: Any) -> Scored:
+def _metadata(file: Any) -> bytes:
+    found: bytes = (file.schema_arrow.metadata or {})[KEY]
+    return found
+
+
+def _read(path: Path, file: Any) -> Scored:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    described = orjson.loads((file.schema_arrow.metadata or {})[KEY])
+    written = _metadata(file)
+    described = orjson.loads(written)
 
     def column(name: str) -> Any:  # one at a time: half the memory of all at once
         return file.read([name])[name]
@@ -193,4 +237,4 @@ def _read(file: Any) -> Scored:
         columns.groups[step] = Group(
             np.array(coded.indices, dtype=np.int64), coded.dictionary.to_pylist()
         )
-    return Scored(columns, file.read(list(_PLACE)), described["input_digest"])
+    return Scored(path, columns, described["input_digest"], written)

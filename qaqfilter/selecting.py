@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from qaqfilter.chain import Chain
-from qaqfilter.columns import Columns
 from qaqfilter.errors import NotScored
 from qaqfilter.finishing import account, publish, scores_file, write_sink
 from qaqfilter.known import known_numbers
@@ -98,7 +97,7 @@ def _decided(
         manifest.input,
     )
     observer.started("deciding", stream.records)
-    missing = _Missing(selection, scored.columns, scored.places)
+    missing = _Missing(selection, scored)
     chain = Chain(recipe, manager, observer, stream, scored.columns, missing)
     chain.decide_all()
     observer.advanced(stream.records, 0)
@@ -115,14 +114,13 @@ class _Missing:
     """Stands where the models stand in a run: says what they were never asked."""
 
     selection: Selection
-    columns: Columns
-    places: Any
+    scored: Scored
     found: list[tuple[str, str, str, int, int]] = field(default_factory=list)
 
     def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
         view = step.view(model)
         for name in likelihoods:
-            missing = self.columns.unscored(f"{view}.{name}", rows)
+            missing = self.scored.columns.unscored(f"{view}.{name}", rows)
             where = (len(missing), int(missing[0]))
             self.found.append((step.id, view, name, *where))
         if self.selection.unscored == "refuse":
@@ -135,9 +133,8 @@ class _Missing:
         """How many records, at which step, by which model; the first of them; and what to do."""
         lines = []
         for step, view, name, count, row in self.found:
-            first = self.places.slice(row, 1).to_pylist()[0]
-            where = f"{first['id']} ({first['part']}#{first['ordinal']})"
-            lines.append(f"  {count} records at step {step!r}: {view}.{name}; the first is {where}")
+            first = self.scored.label(row)
+            lines.append(f"  {count} records at step {step!r}: {view}.{name}; the first is {first}")
         return (
             f"{what} that no run has scored:\n"
             + "\n".join(lines)
@@ -153,16 +150,16 @@ def _write(job: _Job, directory: RunDirectory) -> None:
             observer.started("writing the numbers", chain.stream.records)
             file = scores_file(chain, directory)
             closing.callback(file.close)
-            file.copy(job.scored.places)
+            file.copy(job.scored.places())
             observer.advanced(chain.stream.records, 0)
             observer.finished()
         observer.started("writing the records", chain.stream.records)
         closing.callback(observer.finished)
-        write_sink(chain, _relabelled(chain.stream, job.scored.places), directory)
+        write_sink(chain, _relabelled(chain.stream, job.scored), directory)
 
 
-def _relabelled(stream: RecordStream, places: Any) -> Iterator[Record]:
+def _relabelled(stream: RecordStream, scored: Scored) -> Iterator[Record]:
     """Every record in order, by the label that the earlier run gave it."""
-    labels = (label for chunk in places["id"].chunks for label in chunk.to_pylist())
+    labels = (label for piece in scored.places() for label in piece.id.to_pylist())
     for record, label in zip(stream.read(), labels, strict=True):
         yield record if record.id == label else with_fields(record, id=label)

@@ -345,3 +345,14 @@ def test_select_loads_no_model_and_no_tokenizer(tmp_path, recipe):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
     assert len((tmp_path / "out" / "kept.jsonl").read_bytes().splitlines()) == 3
+
+
+def test_an_option_that_an_older_version_did_not_know_changes_nothing(tmp_path, recipe):
+    qaqfilter.score(recipe)
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    assert manifest["recipe"]["models"]["toy"].pop("sha256", "gone") is None
+    assert manifest["recipe"]["run"].pop("window_seconds", "gone") is None
+    path.write_text(json.dumps(manifest))
+    assert qaqfilter.select(recipe).kept
+    assert qaqfilter.run(recipe).kept  # the same run: it has nothing to do
