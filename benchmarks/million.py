@@ -177,10 +177,10 @@ def main() -> None:
                 f" {rate / tenth:12.2f} {found[case].peak / 1e6:12.1f} {last}"
             )
     print(
-        "no text: seconds without the last read and the writing of records, where that is a stage of "
-        "its own (select);\nto the first: seconds over those of the first case; to a tenth: records/s over those of "
-        "a tenth of the records;\nbytes each: growth of the peak by the records more, goal: about "
-        f"{STATE_OFF:g} without a store, {STATE_ON:g} with one"
+        "no text: seconds without the last read and the writing of records, where that is a stage "
+        "of its own (select);\nto the first: seconds over those of the first case; to a tenth: "
+        "records/s over those of a tenth of the records;\nbytes each: growth of the peak by the "
+        f"records more, goal: about {STATE_OFF:g} without a store, {STATE_ON:g} with one"
     )
 
 
