@@ -244,7 +244,7 @@ class Specs:
 
     @hookspec
     def qaqfilter_run_started(self, recipe: dict[str, object], run: str) -> None:
-        """A run begins: the resolved recipe as plain data, and the run's folder.
+        """A run, or half of one, begins: the resolved recipe as plain data, and its folder.
 
         A watcher may not change the run::
 
