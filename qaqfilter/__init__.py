@@ -3,7 +3,7 @@
 The public names, nothing else. Start reading at `qaqfilter.hookspecs`.
 """
 
-from qaqfilter.api import run, score, select, validate
+from qaqfilter.api import run, score_recipe, select_recipe, validate
 from qaqfilter.costs import Cost, Work
 from qaqfilter.errors import (
     BackendError,
@@ -118,7 +118,7 @@ __all__ = [
     "fractional_ranks",
     "hookimpl",
     "run",
-    "score",
-    "select",
+    "score_recipe",
+    "select_recipe",
     "validate",
 ]

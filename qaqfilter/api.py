@@ -40,7 +40,7 @@ def run(
     return run_recipe(loaded, manager, observer or Silent(), order, replace=replace)
 
 
-def score(
+def score_recipe(
     recipe: str | Path,
     *,
     overrides: Sequence[str] = (),
@@ -63,7 +63,7 @@ def score(
     return run_recipe(loaded, manager, observer or Silent(), order, replace=replace)
 
 
-def select(
+def select_recipe(
     recipe: str | Path,
     *,
     overrides: Sequence[str] = (),
@@ -80,18 +80,20 @@ def select(
     for which it was never scored is refused (NotScored), or rejected as ``not_scored``. Without
     `write` only the report is made. Other arguments and errors as for `run`.
     """
-    from qaqfilter.selecting import Selection, select_recipe
+    from qaqfilter import selecting
 
     manager = load_plugins(tuple(plugins))
     loaded = load_recipe(Path(recipe), manager, overrides)
     options = [*_options("--set", overrides), *_options("--plugin", plugins), "--replace"]
-    selection = Selection(
+    selection = selecting.Selection(
         scores=None if scores is None else Path(scores),
         unscored=unscored,
         write=write,
         score_by=shlex.join(["qaqfilter", "run", str(recipe), *options]),
     )
-    return select_recipe(loaded, manager, observer or Silent(), selection, replace=replace)
+    return selecting.select_recipe(
+        loaded, manager, observer or Silent(), selection, replace=replace
+    )
 
 
 def validate(recipe: str | Path, *, overrides: Sequence[str] = (), plugins: Paths = ()) -> Recipe:

@@ -61,12 +61,12 @@ def no_models(monkeypatch) -> None:
 
 
 def test_score_and_select_are_the_halves_of_run(tmp_path, recipe, monkeypatch):
-    scored = qaqfilter.score(recipe)
+    scored = qaqfilter.score_recipe(recipe)
     assert set(visible(tmp_path / "out")) == {"scores.parquet", "quarantine.jsonl", "manifest.json"}
     assert scored.models[0].cost.computed > 0
     with monkeypatch.context() as patch:
         no_models(patch)
-        selected = qaqfilter.select(recipe)
+        selected = qaqfilter.select_recipe(recipe)
     assert (selected.kept, selected.rejected, selected.quarantined) == (
         scored.kept,
         scored.rejected,
@@ -93,10 +93,10 @@ CHANGES = [
 
 @pytest.mark.parametrize("changes", CHANGES)
 def test_other_thresholds_give_what_a_run_would(tmp_path, recipe, monkeypatch, changes):
-    qaqfilter.score(recipe, everything=True)
+    qaqfilter.score_recipe(recipe, everything=True)
     with monkeypatch.context() as patch:
         no_models(patch)
-        qaqfilter.select(recipe, overrides=changes)
+        qaqfilter.select_recipe(recipe, overrides=changes)
     # A chain that never asked about some records leaves their numbers empty; here all are there.
     other = tmp_path / "reference"
     qaqfilter.run(recipe, overrides=[*changes, f"output.path={other}"])
@@ -118,18 +118,18 @@ def test_selections_one_after_the_other(tmp_path, recipe, monkeypatch):
         no_models(patch)
         for changes in CHANGES:
             if "steps.even" not in str(changes):
-                qaqfilter.select(recipe, overrides=changes, unscored="reject", replace=True)
-        qaqfilter.select(recipe, replace=True)
+                qaqfilter.select_recipe(recipe, overrides=changes, unscored="reject", replace=True)
+        qaqfilter.select_recipe(recipe, replace=True)
     found = visible(tmp_path / "out")
     assert {name: found[name] for name in OUTPUTS} == {name: whole[name] for name in OUTPUTS}
 
 
 def test_steps_in_another_order(tmp_path, recipe):
-    qaqfilter.score(recipe, everything=True)
+    qaqfilter.score_recipe(recipe, everything=True)
     text = recipe.read_text()
     lines = STEPS.splitlines()
     recipe.write_text(text.replace(STEPS, "\n".join([lines[2], lines[0], lines[3], lines[1]])))
-    report = qaqfilter.select(recipe)
+    report = qaqfilter.select_recipe(recipe)
     assert [step.id for step in report.steps] == ["ifd", "sane", "some", "even"]
     other = tmp_path / "reference"
     qaqfilter.run(recipe, overrides=[f"output.path={other}"])
@@ -142,7 +142,7 @@ def test_records_that_were_never_scored_are_counted_and_named(tmp_path, recipe, 
     before = visible(tmp_path / "out")
     changes = ["steps.sane.keep.min=1"]
     with pytest.raises(NotScored) as caught:
-        qaqfilter.select(recipe, overrides=changes, replace=True)
+        qaqfilter.select_recipe(recipe, overrides=changes, replace=True)
     text = str(caught.value)
     table = pq.read_table(tmp_path / "out" / "scores.parquet").to_pydict()
     never = [n for n, why in enumerate(table["toy.query.missing"]) if why == "not_scored"]
@@ -152,7 +152,7 @@ def test_records_that_were_never_scored_are_counted_and_named(tmp_path, recipe, 
     assert visible(tmp_path / "out") == before
 
     said = Said()
-    report = qaqfilter.select(
+    report = qaqfilter.select_recipe(
         recipe, overrides=changes, unscored="reject", replace=True, observer=said
     )
     even = next(step for step in report.steps if step.id == "even")
@@ -176,19 +176,19 @@ def test_records_that_were_never_scored_are_counted_and_named(tmp_path, recipe, 
     ],
 )
 def test_numbers_of_another_model_are_not_used(recipe, change):
-    qaqfilter.score(recipe, everything=True)
+    qaqfilter.score_recipe(recipe, everything=True)
     if "jinja" in change:
         change = "models.toy.prompt={use: plain, separator: ' '}"
     with pytest.raises(NotScored, match=r"\d+ records at step 'even': toy\.query;"):
-        qaqfilter.select(recipe, overrides=[change])
+        qaqfilter.select_recipe(recipe, overrides=[change])
 
 
 def test_a_step_with_a_prompt_of_its_own(tmp_path, recipe):
     own = "steps.ifd.prompt={use: plain, separator: ' '}"
-    qaqfilter.score(recipe, overrides=[own], everything=True)
-    assert qaqfilter.select(recipe, overrides=[own, "steps.ifd.keep.fraction=0.5"]).kept
+    qaqfilter.score_recipe(recipe, overrides=[own], everything=True)
+    assert qaqfilter.select_recipe(recipe, overrides=[own, "steps.ifd.keep.fraction=0.5"]).kept
     with pytest.raises(NotScored, match=r"at step 'ifd': ifd@toy\.answer"):
-        qaqfilter.select(
+        qaqfilter.select_recipe(
             recipe,
             overrides=["steps.ifd.prompt={use: plain, separator: '-'}"],
             scores=tmp_path / "out",
@@ -197,17 +197,17 @@ def test_a_step_with_a_prompt_of_its_own(tmp_path, recipe):
 
 
 def test_another_input_is_refused(tmp_path, recipe, write_jsonl):
-    qaqfilter.score(recipe)
+    qaqfilter.score_recipe(recipe)
     write_jsonl([("a", "b")], "other.jsonl")
     with pytest.raises(RunDirectoryError, match=r"another input \(input\.path: .*other\.jsonl"):
-        qaqfilter.select(recipe, overrides=["input.path=other.jsonl"])
+        qaqfilter.select_recipe(recipe, overrides=["input.path=other.jsonl"])
     # What is done about bad records does not change which good ones there are.
-    assert qaqfilter.select(recipe, overrides=["input.max_errors=3"]).kept
+    assert qaqfilter.select_recipe(recipe, overrides=["input.max_errors=3"]).kept
 
 
 @pytest.mark.parametrize("where", ["first", "last", "gone", "more"])
 def test_input_that_changed_since_it_was_scored(tmp_path, recipe, where):
-    qaqfilter.score(recipe)
+    qaqfilter.score_recipe(recipe)
     before = visible(tmp_path / "out")
     data = tmp_path / "data.jsonl"
     rows = data.read_bytes().splitlines(keepends=True)
@@ -222,37 +222,39 @@ def test_input_that_changed_since_it_was_scored(tmp_path, recipe, where):
             rows.append(rows[0])
     data.write_bytes(b"".join(rows))
     with pytest.raises(SourceError, match=r"data\.jsonl: the input changed since .* were scored"):
-        qaqfilter.select(recipe)
+        qaqfilter.select_recipe(recipe)
     assert visible(tmp_path / "out") == before
 
 
 def test_a_finished_selection_is_not_overwritten_unasked(tmp_path, recipe):
-    qaqfilter.score(recipe)
-    first = qaqfilter.select(recipe)
+    qaqfilter.score_recipe(recipe)
+    first = qaqfilter.select_recipe(recipe)
     said = Said()
-    assert qaqfilter.select(recipe, observer=said) == first
+    assert qaqfilter.select_recipe(recipe, observer=said) == first
     assert [m for m in said.messages if "nothing to do" in m]
     # A run of the same recipe finds its work done, too.
     assert qaqfilter.run(recipe, observer=said) == first
     with pytest.raises(RunDirectoryError, match=r"steps\.some\.keep\.top: 9 -> 2"):
-        qaqfilter.select(recipe, overrides=["steps.some.keep.top=2"])
-    assert qaqfilter.select(recipe, overrides=["steps.some.keep.top=2"], replace=True).kept == 2
+        qaqfilter.select_recipe(recipe, overrides=["steps.some.keep.top=2"])
+    assert (
+        qaqfilter.select_recipe(recipe, overrides=["steps.some.keep.top=2"], replace=True).kept == 2
+    )
 
 
 def test_run_does_not_throw_away_what_score_made(tmp_path, recipe):
-    qaqfilter.score(recipe, everything=True)
+    qaqfilter.score_recipe(recipe, everything=True)
     with pytest.raises(RunDirectoryError, match="qaqfilter select"):
         qaqfilter.run(recipe)
     with pytest.raises(RunDirectoryError, match="another recipe"):
-        qaqfilter.score(recipe, overrides=["steps.some.keep.top=2"], everything=True)
-    report = qaqfilter.score(recipe)  # all that it asks for is there
+        qaqfilter.score_recipe(recipe, overrides=["steps.some.keep.top=2"], everything=True)
+    report = qaqfilter.score_recipe(recipe)  # all that it asks for is there
     assert report.kept and visible(tmp_path / "out")
 
 
 def test_a_dry_run_writes_nothing(tmp_path, recipe):
     qaqfilter.run(recipe)
     before = visible(tmp_path / "out")
-    report = qaqfilter.select(recipe, overrides=["steps.some.keep.top=2"], write=False)
+    report = qaqfilter.select_recipe(recipe, overrides=["steps.some.keep.top=2"], write=False)
     assert (report.kept, report.files) == (2, {})
     assert visible(tmp_path / "out") == before
 
@@ -261,7 +263,7 @@ def test_the_numbers_of_another_folder(tmp_path, recipe):
     qaqfilter.run(recipe)
     before = visible(tmp_path / "out")
     changes = ["steps.some.keep.top=2", f"output.path={tmp_path / 'two'}"]
-    report = qaqfilter.select(recipe, overrides=changes, scores=tmp_path / "out")
+    report = qaqfilter.select_recipe(recipe, overrides=changes, scores=tmp_path / "out")
     assert (report.kept, report.folder) == (2, tmp_path / "two")
     assert visible(tmp_path / "out") == before
     same_as_a_run(recipe, tmp_path / "two", ["steps.some.keep.top=2"])
@@ -269,15 +271,15 @@ def test_the_numbers_of_another_folder(tmp_path, recipe):
 
 def test_without_numbers_the_command_that_makes_them_is_named(tmp_path, recipe):
     with pytest.raises(RunDirectoryError, match=r"no finished run.*qaqfilter run .*recipe\.yaml"):
-        qaqfilter.select(recipe)
+        qaqfilter.select_recipe(recipe)
     qaqfilter.run(recipe, overrides=["output.scores=false"])
     with pytest.raises(RunDirectoryError, match=r"without scores\.parquet"):
-        qaqfilter.select(recipe, replace=True)
+        qaqfilter.select_recipe(recipe, replace=True)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "foreign"])
 def test_a_scores_file_that_is_not_the_one_written(tmp_path, recipe, damage):
-    qaqfilter.score(recipe)
+    qaqfilter.score_recipe(recipe)
     path = tmp_path / "out" / "scores.parquet"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-100])
@@ -285,10 +287,10 @@ def test_a_scores_file_that_is_not_the_one_written(tmp_path, recipe, damage):
         pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
     else:
         other = [f"output.path={tmp_path / 'other'}"]
-        qaqfilter.score(recipe, overrides=other, limit=5)
+        qaqfilter.score_recipe(recipe, overrides=other, limit=5)
         path.write_bytes((tmp_path / "other" / "scores.parquet").read_bytes())
     with pytest.raises(RunDirectoryError, match=r"scores\.parquet .*qaqfilter"):
-        qaqfilter.select(recipe)
+        qaqfilter.select_recipe(recipe)
 
 
 @settings(max_examples=15, derandomize=True)
@@ -317,8 +319,8 @@ def test_any_tighter_recipe_can_be_selected(tmp_path_factory, changes):
     overrides = [f"{key}={value}" for key, value in changes.items()]
     if "min" in changes["steps.even.keep"]:
         overrides.append("steps.even.strata=null")
-    qaqfilter.score(recipe, everything=True)
-    selected = qaqfilter.select(recipe, overrides=overrides)
+    qaqfilter.score_recipe(recipe, everything=True)
+    selected = qaqfilter.select_recipe(recipe, overrides=overrides)
     other = folder / "reference"
     wanted = qaqfilter.run(recipe, overrides=[*overrides, f"output.path={other}"])
     assert (selected.kept, selected.steps) == (wanted.kept, wanted.steps)
@@ -330,7 +332,7 @@ def test_select_loads_no_model_and_no_tokenizer(tmp_path, recipe):
     """With a recipe whose models are real ones, in a process of its own."""
     text = recipe.read_text()
     recipe.write_text(text.replace("{use: ngram}", "{use: reference, model: 'builtin:weak'}"))
-    qaqfilter.score(recipe)
+    qaqfilter.score_recipe(recipe)
     heavy = ("torch", "transformers", "llama_cpp", "tokenizers", "safetensors", "ray")
     look = (
         "import sys\n"
@@ -348,11 +350,11 @@ def test_select_loads_no_model_and_no_tokenizer(tmp_path, recipe):
 
 
 def test_an_option_that_an_older_version_did_not_know_changes_nothing(tmp_path, recipe):
-    qaqfilter.score(recipe)
+    qaqfilter.score_recipe(recipe)
     path = tmp_path / "out" / "manifest.json"
     manifest = json.loads(path.read_bytes())
     assert manifest["recipe"]["models"]["toy"].pop("sha256", "gone") is None
     assert manifest["recipe"]["run"].pop("window_seconds", "gone") is None
     path.write_text(json.dumps(manifest))
-    assert qaqfilter.select(recipe).kept
+    assert qaqfilter.select_recipe(recipe).kept
     assert qaqfilter.run(recipe).kept  # the same run: it has nothing to do

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qaqfilter.api import score as score_from_python
+from qaqfilter.api import score_recipe
 from qaqfilter.cli.options import (
     limit_option,
     plugin_option,
@@ -39,7 +39,7 @@ def command(
     `qaqfilter select` decides by the numbers, as often as you like and without a model.
     """
     with make_observer() as observer:
-        report = score_from_python(
+        report = score_recipe(
             recipe,
             overrides=overrides,
             plugins=plugins,

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from qaqfilter.api import select as select_from_python
+from qaqfilter.api import select_recipe
 from qaqfilter.cli.options import plugin_option, recipe_argument, replace_option, set_option
 from qaqfilter.cli.progress import make_observer
 from qaqfilter.cli.summary import print_summary
@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Decide by the numbers that `score` or `run` left, and write; no model is loaded."""
     with make_observer() as observer:
-        report = select_from_python(
+        report = select_recipe(
             recipe,
             overrides=overrides,
             plugins=plugins,
