@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-DATA = ("kept.*", "rejected.*", "quarantine.jsonl", "scores.parquet")
+DATA = ("kept.*", "rejected.*", "quarantine.jsonl", "scores.parquet", "README.md")
 """What must be the same to the byte; other files hold times."""
 COUNTS = ("read", "kept", "rejected", "quarantined", "duplicate_ids", "steps")
 MANIFEST = "manifest.json"

@@ -11,7 +11,7 @@ from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
 from qaqfilter.errors import TooManyBadRecords
-from qaqfilter.finishing import account, publish, scores_file, write_sink
+from qaqfilter.finishing import account, has_card, publish, scores_file, write_sink
 from qaqfilter.input_parts import differences
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import Order
@@ -41,7 +41,7 @@ def run_recipe(
     """
     started = time.monotonic()
     folder = Path(recipe.output.path)
-    with RunDirectory(folder, replace=replace) as directory:
+    with RunDirectory(folder, replace=replace, card=has_card(recipe, order)) as directory:
         if not replace:
             check_recipe(directory.manifest, order, recipe)
         stream = _surveyed(recipe, directory, observer, order.limit)

@@ -7,17 +7,24 @@ from contextlib import ExitStack
 from dataclasses import replace as with_fields
 from pathlib import Path
 
+from qaqfilter.card import data_card
 from qaqfilter.chain import Chain
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.input_parts import whole_digest
 from qaqfilter.manifest import Order, write_manifest
 from qaqfilter.protocols import Sink
+from qaqfilter.recipe import Recipe
 from qaqfilter.reports import ModelReport, RunReport
-from qaqfilter.run_directory import RunDirectory
+from qaqfilter.run_directory import CARD, RunDirectory
 from qaqfilter.run_lock import now
 from qaqfilter.scores_file import SCORES, ScoresFile
 from qaqfilter.types import Record
 from qaqfilter.writing import write_records
+
+
+def has_card(recipe: Recipe, order: Order) -> bool:
+    """Whether the order ends with a data card: only where there are kept records to describe."""
+    return recipe.output.card and order.command != "score"
 
 
 def scores_file(chain: Chain, directory: RunDirectory) -> ScoresFile:
@@ -81,12 +88,17 @@ def publish(
     directory: RunDirectory,
     scored_by: Sequence[ModelReport],
 ) -> RunReport:
-    """Put everything in place; the report with its files."""
+    """Write the data card and put everything in place; the report with its files."""
+    if has_card(chain.recipe, order):
+        names = sorted(path.name for path in directory.partial.iterdir())
+        text = data_card(report, order, chain, scored_by, names)
+        with directory.writing():
+            (directory.partial / CARD).write_bytes(text.encode())
     report = with_fields(report, files=directory.files())
     resolved = chain.recipe.resolved()
-    text = write_manifest(
+    manifest = write_manifest(
         report, order, resolved, parts=chain.stream.parts, scored_by=scored_by, finished=now()
     )
-    directory.publish(text)
+    directory.publish(manifest)
     chain.manager.run_finished(report)
     return report

@@ -79,7 +79,7 @@ def write_manifest(
             if tuple(scored_by) == report.models
             else {"scored_by": [asdict(m) for m in scored_by]}
         ),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions()},
         "platform": platform.platform(),
         "input_digest": whole_digest(parts),
         "input": [asdict(part) for part in parts],
@@ -166,7 +166,8 @@ def _shown(value: Any) -> str:
     return value if value is ABSENT else orjson.dumps(value).decode()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of qaqfilter and of what computes its numbers, where installed."""
     found: dict[str, str] = {}
     for package in PACKAGES:
         try:

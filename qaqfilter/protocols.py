@@ -184,6 +184,13 @@ class Need(NamedTuple):
     likelihood: str
 
 
+class Paper(NamedTuple):
+    """Where a method was published: a short name for it, and an address that stays."""
+
+    name: str
+    url: str
+
+
 class Selector(Protocol):
     """The base of every selector: the names of its columns, the one that `keep` judges first.
 
@@ -222,3 +229,14 @@ class Decides(Protocol):
     def decide(self, table: Table) -> Decisions:
         """Called after `score`; the recipe's `keep` is then refused."""
         ...
+
+
+@runtime_checkable
+class Cites(Protocol):
+    """A selector whose method was published; the data card of a run names its papers.
+
+    An attribute of the object and not of its Component: which paper it is may depend on options.
+    """
+
+    @property
+    def papers(self) -> Sequence[Paper]: ...

@@ -65,6 +65,11 @@ class OutputKeys(Options):
     path: RecipePath = Field(description="The run directory, relative to the recipe.")
     rejects: bool = Field(True, description="Write the rejected records and why.")
     scores: bool = Field(True, description="Write every number to scores.parquet.")
+    card: bool = Field(
+        True,
+        description="Write a data card, README.md; the kept records load with it as a "
+        "data set of the Hugging Face hub.",
+    )
 
 
 class RunKeys(Options):

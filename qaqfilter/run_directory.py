@@ -21,6 +21,7 @@ from qaqfilter.run_lock import BEGUN, note_begun, only_run
 from qaqfilter.types import BadRecord
 
 QUARANTINE = "quarantine.jsonl"
+CARD = "README.md"
 OUTPUTS = ("kept.*", "rejected.*", "scores.parquet")
 """What a run would overwrite; the quarantine may be that of a run with too many bad records."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -32,7 +33,8 @@ class RunDirectory:
     """A folder that is filled under a hidden name and published at the end.
 
     As a context manager: nobody else runs in it meanwhile; leaving without `publish` removes
-    what was written and leaves an earlier run's files as they were.
+    what was written and leaves an earlier run's files as they were. With `card` the run writes a
+    README.md, and must not overwrite the user's.
 
     Attributes
     ----------
@@ -41,12 +43,13 @@ class RunDirectory:
     input_before: what the latest run here read, finished or not, where that is known.
     """
 
-    def __init__(self, folder: Path, *, replace: bool) -> None:
+    def __init__(self, folder: Path, *, replace: bool, card: bool = False) -> None:
         self.folder = folder
         self.partial = folder / ".partial"
         self.manifest: Manifest | None = None
         self.input_before: tuple[InputPart, ...] | None = None
         self._replace = replace
+        self._card = card
         self._quarantine: BinaryIO | None = None
         self._leaving = ExitStack()
 
@@ -62,7 +65,7 @@ class RunDirectory:
             self.manifest = self._earlier()
             found = begun.input if begun else None
             self.input_before = found or (self.manifest.input if self.manifest else None)
-            if self.manifest is None and not self._replace:
+            if not self._replace:
                 self._refuse_foreign()
             self.partial.mkdir()
             self._leaving = stack.pop_all()
@@ -87,10 +90,19 @@ class RunDirectory:
             raise
 
     def _refuse_foreign(self) -> None:
-        foreign = sorted(path for name in OUTPUTS for path in self.folder.glob(name))
-        if foreign:
+        if self.manifest is None:
+            foreign = sorted(path for name in OUTPUTS for path in self.folder.glob(name))
+            if foreign:
+                raise RunDirectoryError(
+                    f"{foreign[0]} is there, and no finished run left it: {ELSEWHERE}"
+                )
+        # Folders often have one of the user's own, also beside the numbers of an earlier run.
+        ours = self.manifest is not None and CARD in self.manifest.files
+        card = self.folder / CARD
+        if self._card and not ours and (card.exists() or card.is_symlink()):
             raise RunDirectoryError(
-                f"{foreign[0]} is there, and no finished run left it: {ELSEWHERE}"
+                f"{card} is there, and no finished run left it: keep it with --set "
+                f"output.card=false, or have it overwritten: {ELSEWHERE}"
             )
 
     def _finish_publishing(self) -> None:

@@ -1,4 +1,9 @@
-"""The JSON Schema of a recipe: the core's keys, and for every `use` the options of its plugin."""
+"""The JSON Schema of a recipe: the core's keys, and for every `use` the options of its plugin.
+
+It is written for editors, in draft 7: the YAML language server of most editors has known later
+drafts for a short time only. What the schema refuses, `qaqfilter validate` refuses too, but for
+numbers in quotes and the like; what goes by several keys at once, `validate` alone can tell.
+"""
 
 from __future__ import annotations
 
@@ -8,43 +13,49 @@ from pydantic import BaseModel
 
 from qaqfilter.manager import PluginManager
 from qaqfilter.options import MODEL_NAME, RUN_SEED, fields_marked
-from qaqfilter.recipe_keys import InputKeys, ModelKeys, OutputKeys, RecipeKeys, StepKeys
+from qaqfilter.recipe_keys import (
+    InputKeys,
+    ModelKeys,
+    OutputKeys,
+    RecipeKeys,
+    RunKeys,
+    StepKeys,
+)
 
-PREFIX = "#/$defs/{model}"
+BLOCKS: dict[str, tuple[str, type[BaseModel] | None]] = {
+    "input": ("source", InputKeys),
+    "output": ("sink", OutputKeys),
+    "prompt": ("prompt", None),
+    "model": ("backend", ModelKeys),
+    "step": ("selector", StepKeys),
+    "executor": ("executor", None),
+}
+"""Kinds of blocks: what their `use` names, and the keys that the core adds."""
+
+Json = dict[str, Any]
 
 
-class _NoKeys(BaseModel):
-    """A block to which the core adds nothing."""
-
-
-def recipe_schema(manager: PluginManager) -> dict[str, Any]:
-    """The schema (draft 2020-12) for the plugins that are installed."""
-    definitions: dict[str, Any] = {}
+def recipe_schema(manager: PluginManager) -> Json:
+    """The schema (draft 7) for the plugins that are installed."""
+    definitions: Json = {}
     top = _schema_of(RecipeKeys, definitions)
-    blocks: dict[str, tuple[str, type[BaseModel]]] = {
-        "input": ("source", InputKeys),
-        "output": ("sink", OutputKeys),
-        "prompt": ("prompt", _NoKeys),
-        "model": ("backend", ModelKeys),
-        "step": ("selector", StepKeys),
-        "executor": ("executor", _NoKeys),
-    }
-    for block, (kind, core) in blocks.items():
+    for block, (kind, core) in BLOCKS.items():
         choices = [_choice(manager, kind, name, core, definitions) for name in manager.names(kind)]
         definitions[block] = {"oneOf": choices}
     properties = top["properties"]
-    for block in ("input", "output", "prompt"):
-        properties[block] = {"$ref": f"#/$defs/{block}"}
-    properties["models"]["additionalProperties"] = {"$ref": "#/$defs/model"}
-    properties["steps"]["items"] = {"$ref": "#/$defs/step"}
-    definitions["RunKeys"]["properties"]["executor"] = {
-        "anyOf": [{"enum": manager.names("executor")}, {"$ref": "#/$defs/executor"}]
+    for block in ("input", "output"):
+        properties[block] |= _ref(block)
+    _offer_prompt(properties)
+    properties["models"]["additionalProperties"] = _ref("model")
+    properties["steps"]["items"] = _ref("step")
+    definitions[RunKeys.__name__]["properties"]["executor"] |= {
+        "anyOf": [{"enum": manager.names("executor")}, _ref("executor")]
     }
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "qaqfilter recipe",
-        **top,
-        "$defs": dict(sorted(definitions.items())),
+        **_as_draft_7(top),
+        "definitions": {name: _as_draft_7(definitions[name]) for name in sorted(definitions)},
     }
 
 
@@ -52,15 +63,17 @@ def _choice(
     manager: PluginManager,
     kind: str,
     name: str,
-    core: type[BaseModel],
-    definitions: dict[str, Any],
-) -> dict[str, Any]:
+    core: type[BaseModel] | None,
+    definitions: Json,
+) -> Json:
+    """The block for one component. An editor tells the choices apart by their `use`."""
     component = manager.component(kind, name)
-    own = _schema_of(component.config, definitions)
-    ours = _schema_of(core, definitions)
-    for schema in (own, ours):
-        if "prompt" in schema.get("properties", {}):
-            schema["properties"]["prompt"] = {"$ref": "#/$defs/prompt"}
+    own = _schema_of(component.config, definitions, f"{kind}.{name}.")
+    ours = _schema_of(core, definitions) if core is not None else {}
+    # A key that both know goes to the core.
+    properties = ours.get("properties", {})
+    properties |= {k: v for k, v in own.get("properties", {}).items() if k not in properties}
+    _offer_prompt(properties)
     # What the loader fills in is not required of the writer.
     filled = {
         field
@@ -70,19 +83,48 @@ def _choice(
     required = [f for f in own.get("required", []) if f not in filled]
     return {
         "type": "object",
-        "title": f"{name} ({kind})",
         "description": component.summary,
-        "properties": {
-            "use": {"const": name},
-            **ours.get("properties", {}),
-            **own.get("properties", {}),
-        },
+        "properties": {"use": {"const": name, "description": component.summary}, **properties},
         "required": ["use", *ours.get("required", []), *required],
         "additionalProperties": False,
     }
 
 
-def _schema_of(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template=PREFIX)
-    definitions |= schema.pop("$defs", {})
+def _offer_prompt(properties: Json) -> None:
+    """A `prompt` is a block of its own, or left out."""
+    if "prompt" in properties:
+        properties["prompt"] |= {"anyOf": [_ref("prompt"), {"type": "null"}]}
+
+
+def _schema_of(model: type[BaseModel], definitions: Json, owner: str = "") -> Json:
+    """A model's schema; models inside it become definitions.
+
+    Their names begin with `owner`: two plugins may have models of one name.
+    """
+    schema = model.model_json_schema(ref_template=f"#/definitions/{owner}{{model}}")
+    found = schema.pop("$defs", {})
+    definitions |= {f"{owner}{name}": inner for name, inner in found.items()}
     return schema
+
+
+def _ref(definition: str) -> Json:
+    return {"$ref": f"#/definitions/{definition}"}
+
+
+def _as_draft_7(schema: Any) -> Any:
+    """pydantic's draft 2020-12 in the words of draft 7, without the titles that it makes up."""
+    if isinstance(schema, list):
+        return [_as_draft_7(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told: Json = {}
+    for key, value in schema.items():
+        if key == "properties":
+            told[key] = {name: _as_draft_7(inner) for name, inner in value.items()}
+        elif key in ("default", "const", "enum"):  # data, not a schema
+            told[key] = value
+        elif key != "title":
+            told["items" if key == "prefixItems" else key] = _as_draft_7(value)
+    if "$ref" in told and len(told) > 1:  # in draft 7 nothing counts beside a reference
+        told["allOf"] = [{"$ref": told.pop("$ref")}]
+    return told

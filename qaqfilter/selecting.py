@@ -12,7 +12,7 @@ from typing import Literal
 
 from qaqfilter.chain import Chain
 from qaqfilter.errors import NotScored
-from qaqfilter.finishing import account, publish, scores_file, write_sink
+from qaqfilter.finishing import account, has_card, publish, scores_file, write_sink
 from qaqfilter.known import known_numbers
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import Manifest, Order
@@ -61,7 +61,8 @@ def select_recipe(
     if not selection.write:
         return _decided(recipe, manager, observer, selection)[1]
     order = Order("select")
-    with RunDirectory(Path(recipe.output.path), replace=replace) as directory:
+    folder = Path(recipe.output.path)
+    with RunDirectory(folder, replace=replace, card=has_card(recipe, order)) as directory:
         there = directory.manifest
         if not replace and there is not None and there.order.command != "score":
             check_recipe(there, with_fields(order, limit=there.order.limit), recipe)

@@ -131,7 +131,8 @@ def test_plugins_are_listed_with_who_brings_them():
 def test_the_schema_knows_every_option():
     schema = json.loads(qaqfilter("schema").stdout)
     steps = {
-        choice["properties"]["use"]["const"]: choice for choice in schema["$defs"]["step"]["oneOf"]
+        choice["properties"]["use"]["const"]: choice
+        for choice in schema["definitions"]["step"]["oneOf"]
     }
     assert {"ifd", "rmi", "disagreement", "perplexity", "length", "random"} <= set(steps)
     assert set(steps["rmi"]["properties"]) >= {"id", "use", "keep", "strata", "group", "model"}

@@ -135,10 +135,11 @@ def test_a_lock_goes_with_its_process(tmp_path, write_recipe):
         "quarantine.jsonl",
         "scores.parquet",
         "manifest.json",
+        "README.md",
     }
 
 
-@pytest.mark.parametrize("moves", range(6))
+@pytest.mark.parametrize("moves", range(7))
 def test_a_run_killed_while_it_moves_its_files_is_finished_by_the_next(
     tmp_path, write_recipe, monkeypatch, moves
 ):
@@ -163,7 +164,7 @@ def test_a_run_killed_while_it_moves_its_files_is_finished_by_the_next(
     done = subprocess.run(
         [sys.executable, "-c", killed, str(moves), str(recipe), *change], check=False
     )
-    assert done.returncode == (-9 if moves < 4 else 0)  # kept, quarantine, scores, manifest
+    assert done.returncode == (-9 if moves < 5 else 0)  # card, kept, quarantine, scores, manifest
     if done.returncode:
         assert "manifest.json" not in visible(tmp_path / "out")
     said = Said()

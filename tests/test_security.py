@@ -325,7 +325,7 @@ def test_no_name_from_the_data_becomes_a_path(tmp_path, monkeypatch) -> None:
     outside = {name.split("/")[0] for name in tree(tmp_path)}
     assert outside == {"work", "store"}
     found = {name.removeprefix("work/") for name in tree(tmp_path) if name.startswith("work/")}
-    names = ("kept.jsonl", "rejected.jsonl", "quarantine.jsonl", "scores.parquet", "manifest.json")
+    names = OUTPUTS
     assert found == {"data.jsonl", "recipe.yaml", "out", *(f"out/{name}" for name in names)}
 
 
@@ -339,7 +339,14 @@ def test_no_name_of_an_input_file_becomes_a_path(tmp_path) -> None:
     assert {path.name for path in tmp_path.iterdir()} - before == {"out"}
 
 
-OUTPUTS = ("kept.jsonl", "rejected.jsonl", "quarantine.jsonl", "scores.parquet", "manifest.json")
+OUTPUTS = (
+    "kept.jsonl",
+    "rejected.jsonl",
+    "quarantine.jsonl",
+    "scores.parquet",
+    "manifest.json",
+    "README.md",
+)
 
 
 @pytest.mark.parametrize("replace", [False, True])

@@ -23,7 +23,7 @@ STEPS = """\
   - {id: even, use: rmi, keep: {rank: [0.0, 0.9]}, strata: {by: nll_query, bins: 2}}
   - {id: ifd, use: ifd, keep: {fraction: 0.8}, group: source}
   - {id: some, use: random, keep: {top: 9}}"""
-OUTPUTS = ("kept.jsonl", "rejected.jsonl", "scores.parquet", "quarantine.jsonl")
+OUTPUTS = ("kept.jsonl", "rejected.jsonl", "scores.parquet", "quarantine.jsonl", "README.md")
 
 
 @pytest.fixture

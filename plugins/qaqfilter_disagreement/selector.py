@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from qaqfilter import ModelName, Need, Options, Table, equal_count_bins, fractional_ranks
+from qaqfilter import ModelName, Need, Options, Paper, Table, equal_count_bins, fractional_ranks
 
 
 class DisagreementOptions(Options):
@@ -43,6 +43,8 @@ class DisagreementOptions(Options):
 
 class Disagreement:
     """Columns: diff or sum, strong_rank, weak_rank (pure numbers)."""
+
+    papers = (Paper("QAQ", "https://arxiv.org/abs/2603.12165"),)
 
     def __init__(self, config: DisagreementOptions) -> None:
         self.config = config

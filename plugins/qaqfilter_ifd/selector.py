@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from qaqfilter import ModelName, Need, Options, Table
+from qaqfilter import ModelName, Need, Options, Paper, Table
+
+PAPERS = {
+    "ifd_ppl": Paper("Superfiltering", "https://arxiv.org/abs/2402.00530"),
+    "ifd_nll": Paper("Cherry_LLM", "https://arxiv.org/abs/2308.12032"),
+}
 
 
 class IfdOptions(Options):
@@ -35,6 +40,7 @@ class Ifd:
     def __init__(self, config: IfdOptions) -> None:
         self.model = config.model
         self.variant = config.variant
+        self.papers = (PAPERS[config.variant],)
         self.columns = (config.variant, "nll_answer", "nll_answer_given_query")
         self.needs = (Need(self.model, "answer"), Need(self.model, "answer_given_query"))
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from qaqfilter import ModelName, Need, Options, Table
+from qaqfilter import ModelName, Need, Options, Paper, Table
 
 
 class PerplexityOptions(Options):
@@ -30,6 +30,7 @@ class Perplexity:
     """Columns: perplexity (a pure number), nll (nats a token)."""
 
     columns = ("perplexity", "nll")
+    papers = (Paper("Perplexity-based pruning", "https://arxiv.org/abs/2405.20541"),)
 
     def __init__(self, config: PerplexityOptions) -> None:
         parts = ("query", "answer_given_query") if config.of == "both" else (config.of,)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from qaqfilter import ModelName, Need, Options, Table
+from qaqfilter import ModelName, Need, Options, Paper, Table
 
 
 class RmiOptions(Options):
@@ -26,6 +26,7 @@ class Rmi:
     """Columns: rmi, nll_query, nll_query_given_answer (all nats a token of the query)."""
 
     columns = ("rmi", "nll_query", "nll_query_given_answer")
+    papers = (Paper("QAQ", "https://arxiv.org/abs/2603.12165"),)
 
     def __init__(self, config: RmiOptions) -> None:
         self.model = config.model
