@@ -22,7 +22,7 @@ from qaqfilter.errors import (
 )
 from qaqfilter.execution import Executor, Stage, WindowScores
 from qaqfilter.hookspecs import hookimpl
-from qaqfilter.model_files import Locator, ModelFiles
+from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
 from qaqfilter.options import ModelLocation, ModelName, Options, RecipeGlob, RecipePath, RunSeed
 from qaqfilter.protocols import (
     Backend,
@@ -42,7 +42,6 @@ from qaqfilter.types import (
     LIKELIHOODS,
     BadRecord,
     Bools,
-    ChatTemplate,
     Decisions,
     Floats,
     Ints,
@@ -55,6 +54,7 @@ from qaqfilter.types import (
     Status,
     Table,
     TokenSequence,
+    Turn,
     Window,
 )
 
@@ -112,6 +112,7 @@ __all__ = [
     "Table",
     "TokenSequence",
     "TooManyBadRecords",
+    "Turn",
     "UsageError",
     "Window",
     "WindowScores",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qaqfilter.protocols import Backend, EncodesBatches
@@ -52,15 +52,18 @@ class Encoder:
             fresh = [text for text in texts[markup] if text not in known]
             known.update(zip(fresh, self._tokenise(fresh, markup), strict=True))
 
-    def __call__(self, request: Request, shorter: Mapping[Segment, int] | None = None) -> Encoded:
-        """The ids of a request that was learnt; `shorter`: tokens to cut off segments' ends."""
-        shorter = shorter or {}
+    def __call__(self, request: Request, answer: Segment | None = None, cut: int = 0) -> Encoded:
+        """The ids of a request that was learnt, without the last `cut` of `answer` in its context.
+
+        Earlier turns may hold the same text as the answer; it is the last to say it.
+        """
+        shortened = _last_index(request.context, answer) if cut else -1
         context: list[int] = []
         prefix: int | None = None
-        for segment in request.context:
+        for index, segment in enumerate(request.context):
             if prefix is None and not segment.markup:
                 prefix = len(context)
-            context += self._ids(segment, shorter.get(segment, 0))
+            context += self._ids(segment, cut if index == shortened else 0)
         if prefix is None:
             prefix = len(context)
         start = self._backend.start_token
@@ -80,3 +83,8 @@ class Encoder:
         if isinstance(self._backend, EncodesBatches):
             return self._backend.encode_batch(texts, markup=markup)
         return [self._backend.encode(text, markup=markup) for text in texts]
+
+
+def _last_index(segments: Sequence[Segment], wanted: Segment | None) -> int:
+    """Where `wanted` stands last among the segments; -1 where it does not."""
+    return max((n for n, segment in enumerate(segments) if segment == wanted), default=-1)

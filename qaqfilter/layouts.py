@@ -1,24 +1,24 @@
 """Layouts: where the query and the answer stand in a parsed row.
 
 A layout is a name, the fields by which it is known, and a function from row to Content. To add
-one, write the function and put it into LAYOUTS; recipes, detection and messages follow.
+one, write the function and put it into LAYOUTS; detection and messages follow, and its name goes
+into `layout_options.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
 from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from qaqfilter.conversations import Dialogue, last_turn
 from qaqfilter.errors import SourceError
 from qaqfilter.options import Options
-from qaqfilter.printable import printable
-
-Row = Mapping[str, Any]
+from qaqfilter.row_fields import Row, find, kind, label, names, optional, present, text
+from qaqfilter.types import Origin, Record, Turn
 
 
 class Content(NamedTuple):
@@ -28,15 +28,32 @@ class Content(NamedTuple):
     answer: str
     system: str | None
     id: str
+    history: tuple[Turn, ...] = ()
+
+    def record(self, row: bytes, origin: Origin, fields: Mapping[str, Any]) -> Record:
+        """The record: this content, and the row it was read from."""
+        return Record(
+            self.id, self.query, self.answer, row, origin, self.system, fields, self.history
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A way to write a record. `read` raises ValueError for a row that does not keep to it."""
+    """A way to write a record. `read` raises ValueError for a row that does not keep to it.
+
+    A row may be in it if it has all the fields of `known_by`, holding lists where they are turns.
+    """
 
     name: str
     known_by: tuple[str, ...]
     read: Callable[[Row], Content]
+    turns: bool = False
+
+    def fits(self, row: Row) -> bool:
+        """Whether `row` may be in this layout, by its fields alone."""
+        return all(
+            key in row and (not self.turns or isinstance(row[key], list)) for key in self.known_by
+        )
 
 
 class FieldMap(Options):
@@ -52,66 +69,99 @@ class FieldMap(Options):
     )
 
 
-def _query_answer(row: Row) -> Content:
-    return _content(row, _text(row, "query"), _text(row, "answer"), _optional(row, "system"))
-
-
 def _alpaca(row: Row) -> Content:
     """`input`, where it is not empty, is the query's second paragraph."""
-    query = _text(row, "instruction")
-    if more := _optional(row, "input"):
+    query = text(row, "instruction")
+    if more := optional(row, "input"):
         query = f"{query}\n{more}"
-    return _content(row, query, _text(row, "output"), _optional(row, "system"))
+    return _content(row, query, text(row, "output"), optional(row, "system"))
+
+
+def _prompt_completion(row: Row) -> Content:
+    """Two texts; or two lists of messages, which are one conversation."""
+    prompt, completion = present(row, "prompt"), present(row, "completion")
+    if isinstance(prompt, list) and isinstance(completion, list):
+        return _dialogue(row, last_turn([*prompt, *completion], optional(row, "system")))
+    if isinstance(prompt, list) or isinstance(completion, list):
+        raise ValueError(
+            f"field 'prompt' is {kind(prompt)} and 'completion' {kind(completion)}: "
+            "both must be text, or both lists of messages"
+        )
+    return _pair(row, "prompt", "completion")
+
+
+def _pair(row: Row, query: str, answer: str) -> Content:
+    return _content(row, text(row, query), text(row, answer), optional(row, "system"))
+
+
+def _pair_in(query: str, answer: str) -> Layout:
+    return Layout(f"{query}_{answer}", (query, answer), lambda row: _pair(row, query, answer))
+
+
+def _turns_in(name: str) -> Layout:
+    def read(row: Row) -> Content:
+        return _dialogue(row, last_turn(present(row, name), optional(row, "system")))
+
+    return Layout(name, (name,), read, turns=True)
 
 
 LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("query_answer", ("query", "answer"), _query_answer),
+        _turns_in("messages"),
+        _turns_in("conversations"),
+        Layout("prompt_completion", ("prompt", "completion"), _prompt_completion),
+        _pair_in("query", "answer"),
+        _pair_in("query", "response"),
+        _pair_in("problem", "solution"),
         Layout("alpaca", ("instruction", "output"), _alpaca),
     )
 }
+"""In the order of detection: conversations first, since a file that has both a conversation and
+pairs of texts holds in the pairs a part of the conversation."""
 
 
-def by_fields(names: FieldMap) -> Layout:
+def by_fields(wanted: FieldMap) -> Layout:
     """The layout that a recipe spells out."""
 
     def read(row: Row) -> Content:
-        query, answer = _text(row, names.query), _text(row, names.answer)
-        system = None if names.system is None else _optional(row, names.system)
-        if names.id is None:
+        query, answer = text(row, wanted.query), text(row, wanted.answer)
+        system = None if wanted.system is None else optional(row, wanted.system)
+        if wanted.id is None:
             return _content(row, query, answer, system)
-        own = _label(_find(row, names.id))
+        own = label(find(row, wanted.id))
         if own is None:
-            raise ValueError(f"field {names.id!r} is missing, or no text or whole number")
+            raise ValueError(f"field {wanted.id!r} is missing, or no text or whole number")
         return Content(query, answer, system, own)
 
-    return Layout("fields", (names.query, names.answer), read)
+    return Layout("fields", (wanted.query, wanted.answer), read)
 
 
-def detect(row: Row) -> str:
-    """The name of the one layout that `row` is in. SourceError, with the fix, for none or two."""
-    found = [name for name, layout in LAYOUTS.items() if all(key in row for key in layout.known_by)]
-    if len(found) == 1:
-        return found[0]
-    keys = _names(row)
-    if found:
-        raise SourceError(
-            f"the row fits several layouts ({', '.join(found)}); choose with `layout: {found[0]}`. "
-            f"Its fields: {keys}"
-        )
-    wanted = "; ".join(f"{lay.name} ({', '.join(lay.known_by)})" for lay in LAYOUTS.values())
+def detect(row: Row) -> Sequence[str]:
+    """Names of the layouts that `row` fits, the first of LAYOUTS first; that one holds.
+
+    Raises SourceError, with the fix, where there is none.
+    """
+    if found := [name for name, layout in LAYOUTS.items() if layout.fits(row)]:
+        return found
+    known = "; ".join(f"{lay.name} ({', '.join(lay.known_by)})" for lay in LAYOUTS.values())
     raise SourceError(
-        f"the row fits no layout: {wanted}. Its fields: {keys}. "
+        f"the row fits no layout: {known}. Its fields: {names(row)}. "
         "Name them: `fields: {query: <field>, answer: <field>}`"
     )
 
 
-def content_id(query: str, answer: str, system: str | None) -> str:
-    """blake2b-128, in hex, of the three texts in UTF-8, each after its length in bytes."""
+def content_id(query: str, answer: str, system: str | None, history: Sequence[Turn] = ()) -> str:
+    """blake2b-128, in hex, of system, query, answer and the history's roles and texts.
+
+    Each in UTF-8, after its length in bytes; no system text counts as an empty one.
+    """
     digest = _NO_SYSTEM.copy() if not system else blake2b(_with_length(system), digest_size=16)
     digest.update(_with_length(query))
     digest.update(_with_length(answer))
+    for turn in history:
+        digest.update(_with_length(turn.role))
+        digest.update(_with_length(turn.text))
     return digest.hexdigest()
 
 
@@ -123,66 +173,12 @@ def _with_length(text: str) -> bytes:
 _NO_SYSTEM = blake2b(_with_length(""), digest_size=16)
 
 
-def _content(row: Row, query: str, answer: str, system: str | None) -> Content:
-    own = _label(row.get("id"))
-    return Content(query, answer, system, own or content_id(query, answer, system))
+def _content(
+    row: Row, query: str, answer: str, system: str | None, history: tuple[Turn, ...] = ()
+) -> Content:
+    own = label(row.get("id")) or content_id(query, answer, system, history)
+    return Content(query, answer, system, own, history)
 
 
-def _label(value: object) -> str | None:
-    """A row's own id: text that is not empty, or a whole number."""
-    if isinstance(value, str):
-        return value or None
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _names(row: Row) -> str:
-    """The fields, for a message: safe to print, and the first ones of thousands."""
-    shown = [printable(name if len(name) <= 60 else f"{name[:60]}…") for name in islice(row, 20)]
-    more = f" and {len(row) - len(shown)} more" if len(row) > len(shown) else ""
-    return f"{', '.join(shown)}{more}" if shown else "none"
-
-
-_MISSING = object()
-
-
-def _find(row: Row, name: str) -> object:
-    """The value at `name`; a field of that very name beats a path of dots."""
-    if name in row:
-        return row[name]
-    if "." not in name:
-        return _MISSING
-    value: object = row
-    for key in name.split("."):
-        if not isinstance(value, Mapping) or key not in value:
-            return _MISSING
-        value = value[key]
-    return value
-
-
-def _text(row: Row, name: str) -> str:
-    value = row.get(name)
-    if isinstance(value, str):  # the common case, once for each side of each record
-        return value
-    value = _find(row, name)
-    if value is _MISSING:
-        raise ValueError(f"field {name!r} is missing; there are: {_names(row)}")
-    if not isinstance(value, str):
-        raise ValueError(f"field {name!r} is {_kind(value)}, not text")
-    return value
-
-
-def _optional(row: Row, name: str) -> str | None:
-    """Text, or None where it is missing, null or empty."""
-    value = _find(row, name)
-    if value is _MISSING or value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise ValueError(f"field {name!r} is {_kind(value)}, not text")
-    return value
-
-
-_KINDS = {"NoneType": "null", "bool": "a truth value", "list": "a list", "dict": "an object"}
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value).__name__, "a number")
+def _dialogue(row: Row, found: Dialogue) -> Content:
+    return _content(row, found.query, found.answer, found.system, found.history)

@@ -1,4 +1,4 @@
-"""A model on disk, and how a model location becomes one."""
+"""A model on disk, how a model location becomes one, and the chat template it brings."""
 
 from __future__ import annotations
 
@@ -37,3 +37,13 @@ class Locator(Protocol):
     def locate(self, location: str, revision: str | None) -> ModelFiles:
         """Find or fetch the files. Raises ModelError, naming the location."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """A model's own chat template: Jinja source and the texts of its BOS and EOS tokens."""
+
+    source: str
+    bos_token: str
+    eos_token: str
+    origin: str

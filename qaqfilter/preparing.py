@@ -84,7 +84,7 @@ class Preparer:
         if cut and name == "query_given_answer":
             # In the reverse direction the answer is in the context; the target is never cut,
             # not even where query and answer are the same text.
-            return self._encode(requests[name], {requests["answer"].target: cut})
+            return self._encode(requests[name], requests["answer"].target, cut)
         encoded = self._encode(requests[name])
         if not cut or name == "query":
             return encoded

@@ -12,10 +12,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel
 
 from qaqfilter.costs import Work
-from qaqfilter.model_files import ModelFiles
+from qaqfilter.model_files import ChatTemplate, ModelFiles
 from qaqfilter.types import (
     BadRecord,
-    ChatTemplate,
     Decisions,
     Floats,
     Record,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +41,19 @@ class Origin:
         return f"{part}:{self.line}" if self.line is not None else f"{part}#{self.ordinal}"
 
 
+class Turn(NamedTuple):
+    """One turn of a conversation before the query; `text` is data, like query and answer."""
+
+    role: Literal["user", "assistant", "tool"]
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One (query, answer) pair. `row` is the untouched original, `fields` its parsed form."""
+    """One (query, answer) pair. `row` is the untouched original, `fields` its parsed form.
+
+    `history` are the turns before the query, oldest first: context in every likelihood.
+    """
 
     id: str
     query: str
@@ -52,6 +62,7 @@ class Record:
     origin: Origin
     system: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +83,6 @@ class Segment:
 
     text: str
     markup: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTemplate:
-    """A model's own chat template: Jinja source and the texts of its BOS and EOS tokens."""
-
-    source: str
-    bos_token: str
-    eos_token: str
-    origin: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,8 @@ class Reader:
         elif block.language not in ("", "text", "json", "toml", "makefile"):
             raise block.fail(f"no test knows what to do with {block.language!r}")
         elif block.language == "json":
-            for line in block.text.splitlines() if "file" in block.told else [block.text]:
+            lines = block.told.get("file", "").endswith(".jsonl")
+            for line in block.text.splitlines() if lines else [block.text]:
                 json.loads(line)
 
     def _python(self, block: Block) -> None:

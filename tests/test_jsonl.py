@@ -325,7 +325,7 @@ def test_empty_files_hold_nothing(tmp_path) -> None:
 
 def test_auto_says_what_it_found(tmp_path, caplog) -> None:
     row = b'{"instruction": "I", "input": "x", "output": "O"}\n'
-    with caplog.at_level(logging.INFO, logger="qaqfilter_jsonl"):
+    with caplog.at_level(logging.INFO, logger="qaqfilter"):
         found = read(tmp_path, b"broken\n" + row)
     assert isinstance(found[0], BadRecord)
     assert (found[1].query, found[1].answer) == ("I\nx", "O")

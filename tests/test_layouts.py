@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from hashlib import blake2b
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from qaqfilter import SourceError
+from qaqfilter import SourceError, Turn
+from qaqfilter.layout_options import LayoutName, LayoutOptions, find_layout
 from qaqfilter.layouts import LAYOUTS, FieldMap, by_fields, content_id, detect
 
 
@@ -17,7 +20,7 @@ def read(layout: str, **row: object):
 
 def test_query_answer() -> None:
     content = read("query_answer", query="Q", answer="A", id="r1", system="S", extra=[1])
-    assert content == ("Q", "A", "S", "r1")
+    assert content == ("Q", "A", "S", "r1", ())
 
 
 @pytest.mark.parametrize("more", ["", None])
@@ -74,7 +77,7 @@ def test_fields_by_path() -> None:
     names = FieldMap(query="meta.task.text", answer="out", id="meta.key", system="meta.sys")
     layout = by_fields(names)
     row = {"meta": {"task": {"text": "Q"}, "key": 4}, "out": "A", "id": "not this"}
-    assert layout.read(row) == ("Q", "A", None, "4")
+    assert layout.read(row) == ("Q", "A", None, "4", ())
     assert layout.read({**row, "meta": {**row["meta"], "sys": "S"}}).system == "S"
 
 
@@ -106,9 +109,56 @@ def test_field_map_refuses_unknown_keys() -> None:
         FieldMap(query="q", answer="a", anwser="b")
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_every_layout_is_detected_by_what_it_is_known_by(name: str) -> None:
-    assert detect(dict.fromkeys(LAYOUTS[name].known_by, "x") | {"other": 1}) == name
+PAIR_LAYOUTS = {
+    "prompt_completion": {"prompt": "Q", "completion": "A"},
+    "query_answer": {"query": "Q", "answer": "A"},
+    "query_response": {"query": "Q", "response": "A"},
+    "problem_solution": {"problem": "Q", "solution": "A"},
+    "alpaca": {"instruction": "Q", "output": "A"},
+}
+TURNS = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+LISTS = {
+    "messages": {"messages": TURNS},
+    "conversations": {
+        "conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+    },
+    "prompt_completion": {"prompt": TURNS[:1], "completion": TURNS[1:]},
+}
+EVERY = [*PAIR_LAYOUTS.items(), *LISTS.items()]
+
+
+@pytest.mark.parametrize(("name", "row"), EVERY)
+def test_every_layout_is_detected_and_read(name: str, row) -> None:
+    """With a system text beside, an id of its own, and fields that mean nothing."""
+    assert detect({"other": 1, **row}) == [name]
+    whole = {**row, "system": "S", "id": 7, "other": [1]}
+    assert LAYOUTS[name].read(whole) == ("Q", "A", "S", "7", ())
+    assert LAYOUTS[name].read(row) == ("Q", "A", None, content_id("Q", "A", None), ())
+
+
+def test_there_is_a_row_for_every_layout_and_a_name_in_recipes() -> None:
+    assert {name for name, _ in EVERY} == set(LAYOUTS)
+    assert list(get_args(LayoutName)) == ["auto", *LAYOUTS]
+
+
+@pytest.mark.parametrize("value", [None, "text", 3, {"role": "user"}])
+def test_turns_that_are_no_list_are_not_detected(value: object) -> None:
+    assert detect({"messages": value, "problem": "Q", "solution": "A"}) == ["problem_solution"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion"), [(TURNS[:1], "A"), ("Q", TURNS[1:]), (TURNS[:1], None)]
+)
+def test_prompt_and_completion_of_two_kinds(prompt, completion) -> None:
+    with pytest.raises(ValueError, match="both must be text, or both lists of messages"):
+        read("prompt_completion", prompt=prompt, completion=completion)
+
+
+def test_prompt_and_completion_are_one_conversation() -> None:
+    prompt = [{"role": "system", "content": "S"}, {"role": "user", "content": "1"}, TURNS[1]]
+    content = read("prompt_completion", prompt=[*prompt, TURNS[0]], completion=TURNS[1:])
+    assert content[:3] == ("Q", "A", "S")
+    assert content.history == (Turn("user", "1"), Turn("assistant", "A"))
 
 
 def test_nothing_fits() -> None:
@@ -116,7 +166,32 @@ def test_nothing_fits() -> None:
         detect({"prompt": "Q", "text": "A"})
 
 
-def test_two_fit() -> None:
+def test_of_two_that_fit_conversations_come_first() -> None:
+    row = {"problem": "", "solution": "", "answer": "", "query": "", "messages": []}
+    assert detect(row) == ["messages", "query_answer", "problem_solution"]
+
+
+def test_which_one_holds_is_said(caplog) -> None:
     row = {"instruction": "", "output": "", "query": "", "answer": ""}
-    with pytest.raises(SourceError, match=r"several layouts \(query_answer, alpaca\)"):
-        detect(row)
+    with caplog.at_level(logging.INFO, logger="qaqfilter"):
+        found = find_layout(LayoutOptions(), [("a.jsonl, line 1", row)])
+    assert found is LAYOUTS["query_answer"]
+    assert caplog.messages == [
+        "a.jsonl, line 1: layout query_answer, which goes before alpaca (name another with "
+        "input.layout or input.fields)"
+    ]
+    assert find_layout(LayoutOptions(layout="alpaca"), []) is LAYOUTS["alpaca"]
+
+
+def test_the_id_is_of_the_history_too() -> None:
+    turns = [Turn("user", "a"), Turn("assistant", "b")]
+    ids = [content_id("Q", "A", None, turns[:n]) for n in range(3)]
+    ids.append(content_id("Q", "A", None, [Turn("tool", "a"), turns[1]]))
+    ids.append(content_id("Q", "A", None, [Turn("user", "ab"), Turn("assistant", "")]))
+    assert len(set(ids)) == 5
+    assert ids[0] == content_id("Q", "A", None)
+    parts = [b"", b"Q", b"A", b"user", b"a", b"assistant", b"b"]
+    joined = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    assert ids[2] == blake2b(joined, digest_size=16).hexdigest()
+    messages = [*({"role": t.role, "content": t.text} for t in turns), *TURNS]
+    assert read("messages", messages=messages).id == ids[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from qaqfilter import (
     Segment,
     SourceError,
     TokenSequence,
+    Turn,
     Window,
 )
 from qaqfilter.batching import OVERHEAD, plan_batches, token_budget_batches
@@ -28,6 +30,8 @@ from qaqfilter.scoring import Scorer
 from qaqfilter.types import LIKELIHOODS, Status
 from qaqfilter_docstrings.source import Docstrings, DocstringsOptions
 from qaqfilter_prompts.chat import Chat, ChatOptions
+from qaqfilter_prompts.plain import Plain as PlainFormat
+from qaqfilter_prompts.plain import PlainOptions
 
 START = 256
 
@@ -194,6 +198,29 @@ def test_an_echo_loses_the_answer_s_tokens_and_not_the_query_s():
     assert scores.columns["query"].tokens[0] == len(text)
     assert scores.columns["query_given_answer"].tokens[0] == len(text)
     assert scores.columns["answer_given_query"].tokens[0] == len(text) - scores.cut[0]
+
+
+@pytest.mark.parametrize("said", [["an answer " * 3], ["the query", "the query"]])
+def test_earlier_turns_are_never_cut_though_they_say_the_same(said):
+    """A conversation in which the answer, or the query, was said before."""
+    backend = PositionBackend()
+    answer = "an answer " * 3
+    long = replace(record("the query", answer), history=tuple(Turn("user", s) for s in said))
+    prompt = PlainFormat(PlainOptions(), backend, None)
+    (scores,) = Scorer("m", backend, prompt, LIKELIHOODS, too_long="cut_answer")([window(long)])
+    before = "".join(f"{text}\n" for text in said)
+    excess = 1 + len(before) + len("the query") + 1 + len(answer) - backend.max_length
+    assert 0 < excess < len(answer)
+    assert list(scores.cut) == [excess]
+    left = answer[: len(answer) - excess]
+    expected = {
+        "query": by_hand(before, "the query"),
+        "answer": by_hand(before, left),
+        "answer_given_query": by_hand(f"{before}the query\n", left),
+        "query_given_answer": by_hand(f"{before}{left}\n", "the query"),
+    }
+    for name, value in expected.items():
+        assert scores.columns[name].logprob[0] == pytest.approx(value, rel=1e-12)
 
 
 def test_a_query_is_never_cut():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,8 +21,11 @@ from qaqfilter import (
     Record,
     Request,
     Segment,
+    Turn,
 )
-from qaqfilter.prompts import Template, cut
+from qaqfilter.encoding import Encoder
+from qaqfilter.prompts import cut
+from qaqfilter.sandbox import Template
 from qaqfilter_prompts.chat import REVERSE, Chat, ChatOptions
 from qaqfilter_prompts.jinja import Jinja, JinjaOptions
 from qaqfilter_prompts.plain import Plain, PlainOptions
@@ -69,6 +75,8 @@ NO_SYSTEM = """\
 
 RECORD = Record("1", " Sort <a> & {{ b }}\n", "def s(): ...  ", b"", Origin("x", 0))
 WITH_SYSTEM = Record("1", "Q", "A", b"", Origin("x", 0), system="Be <brief>.")
+TALK = (Turn("user", " one\n"), Turn("assistant", "two<|im_end|>the"), Turn("tool", "{{ three }}"))
+AFTER_TALK = replace(RECORD, history=TALK)
 
 
 def text(value: str) -> Segment:
@@ -109,6 +117,18 @@ def test_plain_without_separator_has_no_empty_segment() -> None:
     assert plain.request("answer_given_query", WITH_SYSTEM) == Request((text("Q"),), text("A"))
 
 
+@pytest.mark.parametrize("separator", ["\n###\n", ""])
+def test_plain_puts_earlier_turns_in_front_of_all_four(separator: str) -> None:
+    plain = Plain(PlainOptions(separator=separator), backend(), None)
+    before: list[Segment] = []
+    for turn in TALK:
+        before += [text(turn.text), *([markup(separator)] if separator else [])]
+    for likelihood in LIKELIHOODS:
+        alone = plain.request(likelihood, RECORD)
+        after = plain.request(likelihood, AFTER_TALK)
+        assert after == Request((*before, *alone.context), alone.target)
+
+
 def test_plain_unknown_likelihood() -> None:
     with pytest.raises(PromptError, match="'joint'"):
         Plain(PlainOptions(), backend(), None).request("joint", RECORD)
@@ -145,6 +165,67 @@ def test_records_system_is_data_and_beats_the_recipes() -> None:
         markup("<|im_end|>\n<|im_start|>user\n"),
     )
     assert made.request("answer", WITH_SYSTEM).context[1] == text("Be <brief>.")
+
+
+def test_earlier_turns_are_turns_in_front_of_all_four() -> None:
+    made = chat()
+    earlier: list[Segment] = []
+    for turn in TALK:
+        opened = markup(f"{'<|im_end|>' + chr(10) if earlier else ''}<|im_start|>{turn.role}\n")
+        earlier += [opened, text(turn.text)]
+    for likelihood in LIKELIHOODS:
+        alone, after = made.request(likelihood, RECORD), made.request(likelihood, AFTER_TALK)
+        first, *rest = alone.context
+        assert after.context == (*earlier, markup("<|im_end|>\n" + first.text), *rest)
+        assert after.target == alone.target
+
+
+def test_earlier_turns_follow_the_system_text() -> None:
+    context = chat().request("query", replace(AFTER_TALK, system="S")).context
+    assert [s.text for s in context if not s.markup] == ["S", *(turn.text for turn in TALK)]
+
+
+def test_trim_strips_earlier_turns_too() -> None:
+    with pytest.raises(PromptError, match=r"the earlier turn 1 once and .* trims"):
+        chat(LLAMA3).request("answer", replace(WITH_SYSTEM, system=None, history=TALK[:1]))
+    context = chat(LLAMA3, trim=True).request("query", AFTER_TALK).context
+    assert [s.text for s in context if not s.markup] == [turn.text.strip() for turn in TALK]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ messages[-1].content }}", "the earlier turn 1 once and untouched, but .* drops it"),
+        (
+            "{% for m in messages %}{{ m.content | upper }}{% endfor %}",
+            "the earlier turn 1 .* uppercases it",
+        ),
+        (
+            "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('No tools!') }}"
+            "{% endif %}{{ m.content }}{% endfor %}",
+            "template of m: No tools!",
+        ),
+        (
+            "{% for m in messages %}{{ m.content | length if loop.first }}{{ m.content }}"
+            "{% endfor %}",
+            "own text depends on what the earlier turn 1 or earlier turn 2 or earlier turn 3",
+        ),
+    ],
+)
+def test_templates_that_cannot_do_a_conversation(source: str, message: str) -> None:
+    with pytest.raises(PromptError, match=message) as caught:
+        chat(source).request("answer_given_query", AFTER_TALK)
+    shown = "(in a conversation whose query follows the turns user, assistant, tool)"
+    assert str(caught.value).endswith(shown)
+
+
+def test_ten_thousand_turns_take_seconds() -> None:
+    history = (Turn("user", "a"), Turn("assistant", "b")) * 5000
+    started = time.perf_counter()
+    request = chat().request("answer_given_query", replace(RECORD, history=history))
+    assert time.perf_counter() - started < 20
+    data = [segment.text for segment in request.context if not segment.markup]
+    assert data == ["a", "b"] * 5000 + [RECORD.query]
 
 
 @pytest.mark.parametrize("likelihood", ["query", "answer_given_query", "query_given_answer"])
@@ -428,6 +509,41 @@ def test_jinja_templates_are_checked_at_creation(options, message: str) -> None:
         jinja(**options)
 
 
+HISTORY = "{% for turn in history %}<{{ turn.role }}>{{ turn.content }}{% endfor %}"
+
+
+def test_jinja_history_is_data() -> None:
+    made = jinja(
+        query=HISTORY + "<q>{{ query }}", query_given_answer=HISTORY + "{{ answer }}{{ query }}"
+    )
+    assert made.request("query", RECORD) == Request((markup("<q>"),), text(RECORD.query))
+    earlier = [piece for turn in TALK for piece in (markup(f"<{turn.role}>"), text(turn.text))]
+    assert made.request("query", AFTER_TALK).context == (*earlier, markup("<q>"))
+    assert made.request("query_given_answer", AFTER_TALK).context == (
+        *earlier,
+        text(RECORD.answer),
+    )
+
+
+def test_jinja_may_take_some_of_the_history_or_none() -> None:
+    made = jinja(query="{{ history[-1].content if history }}|{{ query }}", answer="{{ answer }}")
+    assert made.request("query", AFTER_TALK).context == (text("{{ three }}"), markup("|"))
+    assert made.request("answer", AFTER_TALK).context == ()
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ query }}" + HISTORY + "{{ answer }}", "history must stand before the query"),
+        (HISTORY + HISTORY + "{{ query }}{{ answer }}", r"earlier turn 1 .* repeats it \(2 times"),
+        ("{{ history | tojson }}{{ query }}{{ answer }}", "earlier turn 1 .* escapes it as JSON"),
+    ],
+)
+def test_jinja_history_is_checked_at_creation(template: str, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        jinja(answer_given_query=template)
+
+
 def test_jinja_needs_a_template() -> None:
     with pytest.raises(ValidationError, match="at least one template"):
         JinjaOptions()
@@ -460,13 +576,50 @@ MESSAGES = {
 }
 
 
+RECORDS = {
+    "bare": RECORD,
+    "system": replace(RECORD, system="Be <brief>."),
+    "talk": AFTER_TALK,
+    "both": replace(AFTER_TALK, system="Be <brief>."),
+}
+
+
+def token_ids(tokenizer, segments) -> list[int]:
+    """The segments as the core joins them: each tokenised on its own, special tokens in markup."""
+
+    class OfTheTokenizer:
+        start_token, adds_start = 0, False
+
+        def encode(self, text: str, *, markup: bool) -> list[int]:
+            return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not markup)
+
+    request = Request(tuple(segments), text("target"))
+    encode = Encoder(OfTheTokenizer())
+    encode.learn([request])
+    encoded = encode(request)
+    return list(encoded.ids[: encoded.start])
+
+
+def independent_ids(tokenizer, rendered: str, record: Record) -> list[int]:
+    """A rendering cut where the record's texts stand in it, by a search for the texts alone."""
+    data = [record.query, record.answer, record.system, *(turn.text for turn in record.history)]
+    known = "|".join(re.escape(found) for found in data if found)
+    ids: list[int] = []
+    for number, piece in enumerate(re.split(f"({known})", rendered)):
+        ids += tokenizer.encode(
+            piece, add_special_tokens=False, split_special_tokens=number % 2 == 1
+        )
+    return ids
+
+
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("record", [RECORD, WITH_SYSTEM], ids=["bare", "system"])
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 @pytest.mark.parametrize("source", [CHATML, GEMMA], ids=["chatml", "gemma"])
 def test_same_text_as_transformers(tokenizer, source, record, likelihood) -> None:
     system = [{"role": "system", "content": record.system}] if record.system else []
+    history = [{"role": turn.role, "content": turn.text} for turn in record.history]
     expected = tokenizer.apply_chat_template(
-        [*system, *MESSAGES[likelihood](record)],
+        [*system, *history, *MESSAGES[likelihood](record)],
         chat_template=source,
         tokenize=False,
         add_generation_prompt=likelihood != "query",
@@ -474,6 +627,7 @@ def test_same_text_as_transformers(tokenizer, source, record, likelihood) -> Non
     )
     request = chat(source).request(likelihood, record)
     context = "".join(segment.text for segment in request.context)
+    assert token_ids(tokenizer, request.context) == independent_ids(tokenizer, context, record)
     if likelihood == "query":
         assert expected.startswith(context + request.target.text)
     else:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 import qaqfilter
 from qaqfilter import ModelError, PromptError, QaqfilterError, RecipeError, RunDirectoryError
-from qaqfilter.prompts import Template
+from qaqfilter.sandbox import Template
 from tiny_models import make_model
 
 GOOD = b'{"query": "add two numbers", "answer": "a + b"}\n'

@@ -1,4 +1,4 @@
-"""Files by pattern, and their lines, whatever they are compressed with."""
+"""Files by pattern, what they hold, and their lines, whatever they are compressed with."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import glob
 import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from qaqfilter import SourceError
-from qaqfilter_jsonl.compressed import PIECE, unpacked
+from qaqfilter_jsonl.compressed import PIECE, Unpacked, unpacked
 
 _SHOWN = 1000  # bytes of a line over the limit that are kept
 
@@ -24,7 +25,8 @@ class Trouble(NamedTuple):
 
 
 Line = tuple[int, bytes, Trouble | None]
-"""Number from 1, bytes with their end, what is wrong with them: a plain tuple, for speed."""
+"""A line or an element of an array: number of the line from 1, bytes with their end, what is wrong
+with them. A plain tuple, for speed."""
 
 
 def find(patterns: list[str]) -> list[tuple[str, Path]]:
@@ -62,6 +64,22 @@ def _in_utf8(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, Unpacked | None]]:
+    """What a file holds, unpacked; and the unpacker, which knows of damage, if there is one."""
+    with path.open("rb", buffering=PIECE) as file:
+        packed = unpacked(path.suffix, file)
+        yield (file if packed is None else cast(BinaryIO, io.BufferedReader(packed, PIECE))), packed
+
+
+def beginning(data: bytes | bytearray) -> bytes:
+    """The first bytes of something over the limit, cut between two characters."""
+    end = min(_SHOWN, len(data))
+    while 0 < end < len(data) and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return bytes(data[:end])
+
+
 def lines(path: Path, most: int) -> Iterator[Line]:
     """Every line of `path`; only LF ends one. At most about `most` bytes are held at once.
 
@@ -71,11 +89,7 @@ def lines(path: Path, most: int) -> Iterator[Line]:
     """
     number = 0
     try:
-        with path.open("rb", buffering=PIECE) as file:
-            packed = unpacked(path.suffix, file)
-            stream: BinaryIO = file
-            if packed is not None:
-                stream = cast(BinaryIO, io.BufferedReader(packed, PIECE))
+        with opened(path) as (stream, packed):
             torn, number = b"", 0
             for number, line in enumerate(iter(partial(stream.readline, most + 1), b""), start=1):
                 if len(line) > most:
@@ -96,11 +110,8 @@ def lines(path: Path, most: int) -> Iterator[Line]:
 
 
 def _over_long(line: bytes, number: int, stream: BinaryIO, most: int) -> Line:
-    """The beginning of a line, cut between two characters; the rest is read and forgotten."""
-    size, end = len(line), min(_SHOWN, len(line))
-    while 0 < end < len(line) and line[end] & 0xC0 == 0x80:
-        end -= 1
-    shown, ended = line[:end], line.endswith(b"\n")
+    """The beginning of a line; the rest is read and forgotten."""
+    size, shown, ended = len(line), beginning(line), line.endswith(b"\n")
     del line
     while not ended and (more := stream.readline(PIECE)):
         size, ended = size + len(more), more.endswith(b"\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -18,43 +19,48 @@ Compression = Literal["none", "gzip", "zstd"]
 
 _SUFFIX: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 _BUFFER = 1 << 18
+_BOM = b"\xef\xbb\xbf"
+_COMPRESSION = "Compress both files; their names then end in .gz or .zst."
+# A line break inside JSON stands between values, never in a string: a blank does as well.
+_BREAKS = re.compile(rb"[ \t\r]*+\n[ \t\r\n]*+")
 
 
 class JsonlSinkOptions(Options):
     """`kept.jsonl` and `rejected.jsonl` in the output folder."""
 
-    compression: Compression = Field(
-        "none", description="Compress both files; their names then end in .gz or .zst."
-    )
+    compression: Compression = Field("none", description=_COMPRESSION)
+
+
+class JsonSinkOptions(Options):
+    """`kept.json` and `rejected.json` in the output folder, each one array."""
+
+    compression: Compression = Field("none", description=_COMPRESSION)
 
 
 class JsonlSink:
     """Writes `kept.jsonl` at once, and `rejected.jsonl` when the first record is rejected.
 
-    A kept record is its `row`, untouched, so rows must be JSON lines for the file to be JSON
-    lines: every source gives such rows. A line end is added only where a row has none and
-    another follows.
+    A kept record is its `row`, untouched, so rows must be JSON: every source gives such rows. One
+    that holds line breaks (an element of an array) becomes one line, with the white space around
+    the breaks made one blank. A line end is added only where a row has none and another follows.
     """
 
-    def __init__(self, config: JsonlSinkOptions, folder: Path) -> None:
+    _suffix = ".jsonl"
+
+    def __init__(self, config: JsonlSinkOptions | JsonSinkOptions, folder: Path) -> None:
         self._folder = folder
         self._compression = config.compression
-        self._kept = _Output(folder / f"kept.jsonl{_SUFFIX[config.compression]}", self._compression)
-        self._rejected: _Output | None = None
-        self._line_is_open = False
+        self._kept = self._file("kept")
+        self._rejected: _Lines | _Array | None = None
 
     def keep(self, record: Record) -> None:
         """Append the record's row."""
-        if self._line_is_open:
-            self._kept.write(b"\n")
-        self._kept.write(record.row)
-        self._line_is_open = not record.row.endswith(b"\n")
+        self._kept.add(record.row)
 
     def reject(self, record: Record, rejection: Rejection) -> None:
         """Append one line: id, step, reason, value, bound, part, ordinal and the record."""
         if self._rejected is None:
-            name = f"rejected.jsonl{_SUFFIX[self._compression]}"
-            self._rejected = _Output(self._folder / name, self._compression)
+            self._rejected = self._file("rejected")
         line = {
             "id": record.id,
             "step": rejection.step,
@@ -65,7 +71,7 @@ class JsonlSink:
             "ordinal": record.origin.ordinal,
             "record": _embedded(record.row),
         }
-        self._rejected.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        self._rejected.add(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> None:
         """Finish both files and have them on disk."""
@@ -75,16 +81,70 @@ class JsonlSink:
             if self._rejected is not None:
                 self._rejected.close()
 
+    def _file(self, name: str) -> _Lines | _Array:
+        path = self._folder / f"{name}{self._suffix}{_SUFFIX[self._compression]}"
+        return self._written_as(_Output(path, self._compression))
+
+    def _written_as(self, output: _Output) -> _Lines | _Array:
+        return _Lines(output)
+
+
+class JsonSink(JsonlSink):
+    """Writes `kept.json` and `rejected.json`, each one array, with the rows as its elements."""
+
+    _suffix = ".json"
+
+    def _written_as(self, output: _Output) -> _Lines | _Array:
+        return _Array(output)
+
+
+class _Lines:
+    """Rows as lines."""
+
+    def __init__(self, output: _Output) -> None:
+        self._output = output
+        self._line_is_open = False
+
+    def add(self, row: bytes) -> None:
+        ends = row.endswith(b"\n")
+        if self._line_is_open:
+            self._output.write(b"\n")
+        if row.find(b"\n", 0, len(row) - ends) >= 0:
+            row = _BREAKS.sub(b" ", row[: len(row) - ends].rstrip()) + b"\n" * ends
+        self._output.write(row)
+        self._line_is_open = not ends
+
+    def close(self) -> None:
+        self._output.close()
+
+
+class _Array:
+    """Rows as the elements of an array, each beginning a line of its own."""
+
+    def __init__(self, output: _Output) -> None:
+        self._output = output
+        self._before = b"[\n"
+
+    def add(self, row: bytes) -> None:
+        self._output.write(self._before)
+        self._output.write(row.removeprefix(_BOM).strip())
+        self._before = b",\n"
+
+    def close(self) -> None:
+        try:
+            self._output.write(b"[]\n" if self._before == b"[\n" else b"\n]\n")
+        finally:
+            self._output.close()
+
 
 def _embedded(row: bytes) -> orjson.Fragment | str:
     """The row's own JSON, not written anew; a JSON string of the row where it is none."""
-    json = row.removeprefix(b"\xef\xbb\xbf").strip()
+    json = row.removeprefix(_BOM).strip()
     try:
         orjson.loads(json)
     except orjson.JSONDecodeError:
         return row.decode(errors="replace")
-    # A line end inside JSON stands between values, never in a string: a blank does as well.
-    return orjson.Fragment(json.replace(b"\r", b" ").replace(b"\n", b" "))
+    return orjson.Fragment(_BREAKS.sub(b" ", json))
 
 
 class _Output:

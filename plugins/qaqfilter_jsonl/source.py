@@ -1,41 +1,35 @@
-"""Records from files of JSON lines, streaming."""
+"""Records from files of JSON lines and of JSON arrays, streaming."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from qaqfilter import BadRecord, Options, Origin, RecipeGlob, Record, SourceError
-from qaqfilter.layouts import LAYOUTS, FieldMap, Layout, by_fields, detect
+from qaqfilter import BadRecord, Origin, RecipeGlob, Record
+from qaqfilter.layout_options import LayoutOptions, find_layout
+from qaqfilter.layouts import Layout
 from qaqfilter.printable import printable
+from qaqfilter_jsonl.array import elements
 from qaqfilter_jsonl.diagnosis import why_not_json
 from qaqfilter_jsonl.files import Trouble, find, lines
 
 _log = logging.getLogger(__name__)
 _BOM = b"\xef\xbb\xbf"
-_LOOK_AT = 100  # objects that may be bad before `layout: auto` gives up
+_PATH = (
+    "One or more files, relative to the recipe; `*`, `?`, `[ab]` and `**` match several, which are "
+    "read in the order of their names."
+)
 
 
-class JsonlSourceOptions(Options):
+class JsonlSourceOptions(LayoutOptions):
     """Files of JSON lines: .jsonl, .jsonl.gz or .jsonl.zst, by the name's end."""
 
-    path: RecipeGlob | Annotated[list[RecipeGlob], Field(min_length=1)] = Field(
-        description="One or more files, relative to the recipe; `*`, `?`, `[ab]` and `**` match "
-        "several, which are read in the order of their names."
-    )
-    layout: Literal["auto", "query_answer", "alpaca"] = Field(
-        "auto",
-        description="Where query and answer stand: fields `query` and `answer`, or Alpaca's "
-        "`instruction`, `input` and `output`. `auto` looks at the first rows.",
-    )
-    fields: FieldMap | None = Field(
-        None, description="The fields by name, where no layout fits: {query: ..., answer: ...}."
-    )
+    path: RecipeGlob | Annotated[list[RecipeGlob], Field(min_length=1)] = Field(description=_PATH)
     max_record_bytes: int = Field(
         1 << 24,
         ge=1,
@@ -43,19 +37,16 @@ class JsonlSourceOptions(Options):
         "the beginning is held and kept.",
     )
 
-    @model_validator(mode="after")
-    def _one_layout(self) -> JsonlSourceOptions:
-        if self.fields is not None and self.layout != "auto":
-            raise ValueError("layout and fields exclude each other")
-        return self
-
 
 class JsonlSource:
     """Reads the files afresh each time. A blank line is nothing; any other is one record."""
 
-    def __init__(self, config: JsonlSourceOptions) -> None:
+    _name = "line"
+    _pieces = staticmethod(lines)
+
+    def __init__(self, config: JsonlSourceOptions | JsonSourceOptions) -> None:
         self._config = config
-        self._detected: Layout | None = None
+        self._layout: Layout | None = None
         self._lost: set[str] = set()
 
     def read(self) -> Iterator[Record | BadRecord]:
@@ -66,18 +57,46 @@ class JsonlSource:
         """
         paths = self._config.path
         files = find([paths] if isinstance(paths, str) else paths)
-        layout = self._layout(files)
+        layout = self._choose_layout(files)
         for part, path in files:
             ordinal = 0
-            for number, row, trouble in lines(path, self._config.max_record_bytes):
+            for number, row, trouble in self._pieces(path, self._config.max_record_bytes):
                 found: Record | BadRecord | None
                 if trouble is None:
-                    found = _parse(row, number, layout, part, ordinal)
+                    found = self._parse(row, layout, part, ordinal, number)
                 else:
                     found = self._bad(trouble, row, Origin(part, ordinal, number))
                 if found is not None:
                     yield found
                     ordinal += 1
+
+    def _parse(
+        self, row: bytes, layout: Layout, part: str, ordinal: int, number: int
+    ) -> Record | BadRecord | None:
+        """One line; None if it is blank. `row` is kept as it is, mark and line end included."""
+        payload = self._payload(row, number)
+        if payload.isspace() or not payload:
+            return None
+        origin = Origin(part, ordinal, number)
+        try:
+            fields: Any = orjson.loads(payload)
+            if isinstance(fields, dict):
+                return layout.read(fields).record(row, origin, fields)
+            why = f"a JSON {_KINDS[type(fields)]}, not an object"
+        except orjson.JSONDecodeError as error:
+            why = why_not_json(payload, error, self._name)
+        except ValueError as error:
+            return BadRecord(str(error), row, origin)
+        return BadRecord(why + self._hint(payload, number), row, origin)
+
+    def _payload(self, row: bytes, number: int) -> bytes:
+        """The row's JSON: without a byte order mark, which only a file's first line may have."""
+        return row[len(_BOM) :] if number == 1 and row.startswith(_BOM) else row
+
+    def _hint(self, payload: bytes, number: int) -> str:
+        """A file that begins as an array probably is one."""
+        looks_so = self._name == "line" and number == 1 and payload.lstrip().startswith(b"[")
+        return "; a file that is one JSON array is read with `use: json`" if looks_so else ""
 
     def _bad(self, trouble: Trouble, row: bytes, origin: Origin) -> BadRecord:
         """What is left of a line. Lost data is said aloud, once: one bad record looks harmless."""
@@ -86,63 +105,47 @@ class JsonlSource:
             _log.warning("%s: %s", origin, trouble.text)
         return BadRecord(trouble.text, row, origin)
 
-    def _layout(self, files: list[tuple[str, Path]]) -> Layout:
-        """The layout that the recipe names, or that of the first rows."""
-        if self._config.fields is not None:
-            return by_fields(self._config.fields)
-        if self._config.layout != "auto":
-            return LAYOUTS[self._config.layout]
-        if self._detected is not None:
-            return self._detected
-        problems: list[str] = []
-        most = self._config.max_record_bytes
-        every = ((part, *line) for part, path in files for line in lines(path, most))
-        for part, number, row, _ in every:
-            try:
-                fields = orjson.loads(_payload(row, number))
-                if not isinstance(fields, dict):
-                    continue
-                name = detect(fields)
-            except orjson.JSONDecodeError:
-                continue  # a bad record, reported when its turn comes
-            except SourceError as error:
-                problems.append(f"{printable(part)}, line {number}: {error}")
-                if len(problems) == _LOOK_AT:
-                    break
-                continue
-            hint = "name another with input.layout or input.fields"
-            _log.info("%s, line %d: layout %s (%s)", printable(part), number, name, hint)
-            self._detected = LAYOUTS[name]
-            return self._detected
-        if problems:
-            raise SourceError(problems[0])
-        # Not one object among the rows: they are bad records in any layout.
-        return next(iter(LAYOUTS.values()))
+    def _choose_layout(self, files: list[tuple[str, Path]]) -> Layout:
+        """The layout, found once: every read is by the same one."""
+        if self._layout is None:
+            self._layout = find_layout(self._config, self._objects(files))
+        return self._layout
+
+    def _objects(self, files: list[tuple[str, Path]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(place, row) for every line that holds an object."""
+        for part, path in files:
+            for number, row, _ in self._pieces(path, self._config.max_record_bytes):
+                try:
+                    fields = orjson.loads(self._payload(row, number))
+                except orjson.JSONDecodeError:
+                    continue  # a bad record, reported when its turn comes
+                if isinstance(fields, dict):
+                    yield f"{printable(part)}, line {number}", fields
 
 
-def _payload(row: bytes, number: int) -> bytes:
-    """The row's JSON: without a byte order mark, which only a file's first line may have."""
-    return row[len(_BOM) :] if number == 1 and row.startswith(_BOM) else row
+class JsonSourceOptions(LayoutOptions):
+    """Files that hold one JSON array each: .json, .json.gz or .json.zst, by the name's end."""
+
+    path: RecipeGlob | Annotated[list[RecipeGlob], Field(min_length=1)] = Field(description=_PATH)
+    max_record_bytes: int = Field(
+        1 << 24,
+        ge=1,
+        description="Most bytes of an element, unpacked. A longer one is a bad record, of which "
+        "only the beginning is held and kept.",
+    )
 
 
-def _parse(
-    row: bytes, number: int, layout: Layout, part: str, ordinal: int
-) -> Record | BadRecord | None:
-    """One line; None if it is blank. `row` is kept as it is, mark and line end included."""
-    payload = _payload(row, number)
-    if payload.isspace() or not payload:
-        return None
-    origin = Origin(part, ordinal, number)
-    try:
-        fields: Any = orjson.loads(payload)
-        if not isinstance(fields, dict):
-            return BadRecord(f"a JSON {_KINDS[type(fields)]}, not an object", row, origin)
-        query, answer, system, label = layout.read(fields)
-    except orjson.JSONDecodeError as error:
-        return BadRecord(why_not_json(payload, error), row, origin)
-    except ValueError as error:
-        return BadRecord(str(error), row, origin)
-    return Record(label, query, answer, row, origin, system, fields)
+class JsonSource(JsonlSource):
+    """Reads the elements of an array, one after the other; each is one record."""
+
+    _name = "element"
+    _pieces = staticmethod(elements)
+
+    def __init__(self, config: JsonSourceOptions) -> None:
+        super().__init__(config)
+
+    def _payload(self, row: bytes, number: int) -> bytes:
+        return row
 
 
 _KINDS: dict[type, str] = {

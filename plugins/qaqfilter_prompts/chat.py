@@ -6,12 +6,15 @@ The four likelihoods, with Q and A for the sides, `system` first where there is 
     answer_given_query  user: Q          assistant: [A]
     answer              user: (empty)    assistant: [A]
     query_given_answer  user: reverse(A) assistant: [Q]
+
+Earlier turns of a conversation stand before these, in all four, as turns of their own roles.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,8 @@ from qaqfilter import (
     Request,
     Resources,
 )
-from qaqfilter.prompts import FIXED_DATE, Shape, Template, cut
+from qaqfilter.prompts import SHAPES, Shape, cut, data_of, turn_slot
+from qaqfilter.sandbox import FIXED_DATE, Template
 from qaqfilter_prompts.borrowing import template_of
 
 REVERSE = """\
@@ -117,41 +121,48 @@ class Chat:
             "enable_thinking": False,
             **config.variables,
         }
-        self._shapes: dict[tuple[str, bool], Shape] = {}
+        self._shape = lru_cache(SHAPES)(self._new_shape)
 
     def request(self, likelihood: str, record: Record) -> Request:
         """The request for one likelihood. Raises PromptError where the template cannot do it."""
-        values = {"query": record.query, "answer": record.answer, "system": record.system or ""}
+        values = data_of(record)
         if self._config.trim:
             values = {name: text.strip() for name, text in values.items()}
-        key = (likelihood, bool(values["system"]))
-        shape = self._shapes.get(key)
-        if shape is None:
-            shape = self._shapes[key] = self._shape(*key)
-        return shape.request(values)
+        roles = tuple(turn.role for turn in record.history)
+        return self._shape(likelihood, bool(values["system"]), roles).request(values)
 
-    def _shape(self, likelihood: str, has_system: bool) -> Shape:
+    def _new_shape(self, likelihood: str, has_system: bool, roles: tuple[str, ...]) -> Shape:
         if likelihood not in _TARGET:
             raise PromptError(f"the chat format has no likelihood {likelihood!r}")
         inside = likelihood == "query"
         user = () if inside or likelihood == "answer" else (_USER[likelihood],)
-        return cut(
-            lambda slots: self._render(likelihood, slots),
-            self._template.origin,
-            given=("system", *user) if has_system else user,
-            target=_TARGET[likelihood],
-            inside=inside,
-            trim=self._config.trim,
-        )
+        turns = map(turn_slot, range(len(roles)))
+        try:
+            return cut(
+                lambda slots: self._render(likelihood, roles, slots),
+                self._template.origin,
+                given=(*(("system",) if has_system else ()), *turns, *user),
+                target=_TARGET[likelihood],
+                inside=inside,
+                trim=self._config.trim,
+            )
+        except PromptError as error:
+            if not roles:
+                raise
+            shown = ", ".join(roles[:10]) + (", …" if len(roles) > 10 else "")
+            raise PromptError(
+                f"{error} (in a conversation whose query follows the turns {shown})"
+            ) from error
 
-    def _render(self, likelihood: str, slots: Mapping[str, str]) -> str:
+    def _render(self, likelihood: str, roles: tuple[str, ...], slots: Mapping[str, str]) -> str:
         user = slots[_USER[likelihood]] if likelihood in _USER else ""
         if likelihood == "query_given_answer":
             user = self._config.reverse.replace("{answer}", user)
         system = slots.get("system", self._config.system)
-        messages = [{"role": "user", "content": user}]
-        if system:
-            messages.insert(0, {"role": "system", "content": system})
+        messages = [{"role": "system", "content": system}] if system else []
+        for index, role in enumerate(roles):
+            messages.append({"role": role, "content": slots[turn_slot(index)]})
+        messages.append({"role": "user", "content": user})
         text = self._template.render(
             {
                 **self._variables,

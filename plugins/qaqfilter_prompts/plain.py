@@ -18,6 +18,7 @@ class PlainOptions(Options):
 class Plain:
     """`query` and `answer` stand alone; the other two have the separator before the target.
 
+    Earlier turns of a conversation stand in front of all four, each with the separator behind it.
     A record's system text is left out: plain text has no place where a model would expect it.
     """
 
@@ -27,15 +28,19 @@ class Plain:
 
     def request(self, likelihood: str, record: Record) -> Request:
         """The request for one likelihood. Raises PromptError for an unknown name."""
+        query, answer = Segment(record.query), Segment(record.answer)
+        before: tuple[Segment, ...] = ()
+        if record.history:
+            before = tuple(
+                piece for turn in record.history for piece in (Segment(turn.text), *self._separator)
+            )
         match likelihood:
             case "query":
-                return Request((), Segment(record.query))
+                return Request(before, query)
             case "answer":
-                return Request((), Segment(record.answer))
+                return Request(before, answer)
             case "answer_given_query":
-                context = (Segment(record.query), *self._separator)
-                return Request(context, Segment(record.answer))
+                return Request((*before, query, *self._separator), answer)
             case "query_given_answer":
-                context = (Segment(record.answer), *self._separator)
-                return Request(context, Segment(record.query))
+                return Request((*before, answer, *self._separator), query)
         raise PromptError(f"the plain format has no likelihood {likelihood!r}")

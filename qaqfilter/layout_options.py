@@ -1,0 +1,85 @@
+"""The options by which a recipe says how its rows are laid out, the same in every source.
+
+A source's options inherit LayoutOptions; `find_layout` makes a layout of them, with the help of
+the first rows where the recipe leaves it to them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from qaqfilter.errors import SourceError
+from qaqfilter.layouts import LAYOUTS, FieldMap, Layout, by_fields, detect
+from qaqfilter.options import Options
+from qaqfilter.row_fields import Row
+
+_log = logging.getLogger(__name__)
+_LOOK_AT = 100  # rows that may be bad before `layout: auto` gives up
+
+LayoutName = Literal[
+    "auto",
+    "messages",
+    "conversations",
+    "prompt_completion",
+    "query_answer",
+    "query_response",
+    "problem_solution",
+    "alpaca",
+]
+
+
+class LayoutOptions(Options):
+    """How a source's rows are read."""
+
+    layout: LayoutName = Field(
+        "auto",
+        description="Where query and answer stand; [Your data](data.md#layouts) shows each layout. "
+        "`auto` looks at the first rows, and says what it found.",
+    )
+    fields: FieldMap | None = Field(
+        None, description="The fields by name, where no layout fits: {query: ..., answer: ...}."
+    )
+    turns: Literal["last"] = Field(
+        "last",
+        description="What of a conversation is scored: the `last` assistant turn is the answer, "
+        "the turn before it the query, and all before that is context.",
+    )
+
+    @model_validator(mode="after")
+    def _one_layout(self) -> LayoutOptions:
+        if self.fields is not None and self.layout != "auto":
+            raise ValueError("layout and fields exclude each other")
+        return self
+
+
+def find_layout(options: LayoutOptions, rows: Iterable[tuple[str, Row]]) -> Layout:
+    """The layout that the recipe names, or that of the first rows: (place, row), read lazily.
+
+    Raises SourceError where `layout: auto` finds none among them. Without any row it is the first
+    layout, since what there is is bad in any.
+    """
+    if options.fields is not None:
+        return by_fields(options.fields)
+    if options.layout != "auto":
+        return LAYOUTS[options.layout]
+    problems: list[str] = []
+    for place, row in rows:
+        try:
+            name, *others = detect(row)
+        except SourceError as error:
+            problems.append(f"{place}: {error}")
+            if len(problems) == _LOOK_AT:
+                break
+            continue
+        beside = f", which goes before {', '.join(others)}" if others else ""
+        _log.info(
+            "%s: layout %s%s (name another with input.layout or input.fields)", place, name, beside
+        )
+        return LAYOUTS[name]
+    if problems:
+        raise SourceError(problems[0])
+    return next(iter(LAYOUTS.values()))
