@@ -3,7 +3,7 @@
 The public names, nothing else. Start reading at `qaqfilter.hookspecs`.
 """
 
-from qaqfilter.api import run, score_recipe, select_recipe, validate
+from qaqfilter.api import run, score, score_recipe, select, select_recipe, validate
 from qaqfilter.costs import Cost, Work
 from qaqfilter.errors import (
     BackendError,
@@ -121,7 +121,9 @@ __all__ = [
     "fractional_ranks",
     "hookimpl",
     "run",
+    "score",
     "score_recipe",
+    "select",
     "select_recipe",
     "validate",
 ]

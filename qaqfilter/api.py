@@ -1,15 +1,19 @@
-"""The same as the command line, from Python."""
+"""The same as the command line, from Python; and the same for records in memory."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from qaqfilter.manager import load_plugins
 from qaqfilter.recipe import Recipe, load_recipe
 from qaqfilter.reports import Observer, RunReport
+from qaqfilter.types import LIKELIHOODS
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Paths = Sequence[str | Path]
 
@@ -94,6 +98,67 @@ def select_recipe(
     return selecting.select_recipe(
         loaded, manager, observer or Silent(), selection, replace=replace
     )
+
+
+def score(
+    records: Any,
+    *,
+    models: Mapping[str, Mapping[str, Any]],
+    likelihoods: Sequence[str] = LIKELIHOODS,
+    prompt: Mapping[str, Any] | None = None,
+    layout: str = "auto",
+    fields: Mapping[str, str] | None = None,
+    store: str | Path | Literal[False] | None = None,
+    plugins: Paths = (),
+    observer: Observer | None = None,
+) -> pyarrow.Table:
+    """Likelihoods of records in memory: a table with a row for each, in order.
+
+    `records` are dicts, a `datasets.Dataset`, a pyarrow table, or a pandas or polars frame.
+    `models` are blocks as in a recipe, ``{"strong": {"use": "reference", "model":
+    "builtin:strong"}}``, with paths relative to the working directory; `prompt`, `layout`,
+    `fields` and `store` are as there.
+
+    The table has ``id``, and for each model and likelihood ``<model>.<likelihood>.logprob`` (sum,
+    nats), ``.tokens``, and ``.missing`` (why there is none, else null). Raises UsageError at the
+    first record that cannot be read, RecipeError, and other QaqfilterErrors.
+    """
+    from qaqfilter.tables import score_records
+
+    rest = {
+        "input": {"use": "records", "layout": layout, "fields": fields},
+        "prompt": None if prompt is None else dict(prompt),
+        "run": {"store": str(store) if isinstance(store, Path) else store},
+    }
+    manager = load_plugins(tuple(plugins))
+    watcher = observer or Silent()
+    return score_records(
+        records, manager, watcher, models=models, likelihoods=likelihoods, rest=rest
+    )
+
+
+def select(
+    table: pyarrow.Table,
+    steps: Sequence[Mapping[str, Any]],
+    *,
+    records: Any = None,
+    layout: str = "auto",
+    fields: Mapping[str, str] | None = None,
+    plugins: Paths = (),
+    observer: Observer | None = None,
+) -> pyarrow.Table:
+    """Decide by a table of likelihoods (of `score`, or a scores.parquet): no model is loaded.
+
+    `steps` are as in a recipe. The answer has a row for each of the table's: ``kept``, and for the
+    others ``step``, ``reason``, ``value`` and ``bound``; and the steps' columns,
+    ``<step>.<column>``. A step that looks at the text needs the `records` too, in the same order.
+    Raises NotScored where a step needs likelihoods that the table lacks.
+    """
+    from qaqfilter.tables import select_rows
+
+    rest = {"input": {"use": "records", "layout": layout, "fields": fields}}
+    manager = load_plugins(tuple(plugins))
+    return select_rows(table, steps, manager, observer or Silent(), records=records, rest=rest)
 
 
 def validate(recipe: str | Path, *, overrides: Sequence[str] = (), plugins: Paths = ()) -> Recipe:

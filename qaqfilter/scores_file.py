@@ -21,19 +21,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from qaqfilter.arrow_columns import MISSING, likelihood_arrays, number_arrays, words
 from qaqfilter.columns import Columns, Group, Measured
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.fates import Fates
-from qaqfilter.types import LikelihoodColumn, Record, Status
+from qaqfilter.types import LikelihoodColumn, Record
 
 SCORES = "scores.parquet"
 CHUNK = 10_000
 """Rows that are written at a time."""
 KEY = b"qaqfilter"
 _PLACE = ("id", "part", "ordinal")
-_MISSING = [status.reason for status in Status]
 
 
 class ScoresFile:
@@ -105,20 +104,15 @@ class ScoresFile:
         fates, columns = self._fates, self._columns
         kept = fates.step[here] < 0
         yield "kept", pa.array(kept)
-        yield "step", _words(fates.step[here], fates.steps, kept)
-        yield "reason", _words(fates.reason[here], fates.reasons, kept)
-        for name, column in columns.likelihoods.items():
-            missing = column.status[here] != Status.OK
-            yield f"{name}.logprob", pa.array(column.logprob[here], mask=missing)
-            yield f"{name}.tokens", pa.array(column.tokens[here], mask=missing)
-            yield f"{name}.missing", _words(column.status[here], _MISSING, ~missing)
-        for name, values in columns.numbers.items():
-            yield name, pa.array(values[here], mask=np.isnan(values[here]))
+        yield "step", words(fates.step[here], fates.steps, kept)
+        yield "reason", words(fates.reason[here], fates.reasons, kept)
+        yield from likelihood_arrays(columns, here)
+        yield from number_arrays(columns, here)
         for step, measured in columns.measured.items():
             yield f"{step}.measured", pa.array(measured.rows[here])
         for step, group in columns.groups.items():
             codes = group.codes[here]
-            yield f"{step}.group", _words(codes, group.words, codes < 0)
+            yield f"{step}.group", words(codes, group.words, codes < 0)
 
 
 def _in_order(columns: Columns, steps: Sequence[str]) -> Columns:
@@ -135,15 +129,6 @@ def _in_order(columns: Columns, steps: Sequence[str]) -> Columns:
         {step: columns.groups[step] for step in steps if step in columns.groups},
         {step: columns.measured[step] for step in steps if step in columns.measured},
     )
-
-
-def _words(codes: NDArray[Any], words: list[Any], null: NDArray[np.bool_]) -> Any:
-    import pyarrow as pa
-
-    used, short = np.unique(np.where(null, 0, codes), return_inverse=True)
-    of_these = pa.array([words[code] for code in used.tolist()] if words else [None], pa.string())
-    coded = pa.array(short.astype(np.int32), mask=null)
-    return pa.DictionaryArray.from_arrays(coded, of_these).dictionary_decode()
 
 
 class Places(NamedTuple):
@@ -220,7 +205,7 @@ def _read(path: Path, file: Any) -> Scored:
         return file.read([name])[name]
 
     columns = Columns(file.metadata.num_rows)
-    reasons = pa.array(_MISSING)
+    reasons = pa.array(MISSING)
     for name in described["likelihoods"]:
         status = pc.fill_null(pc.index_in(column(f"{name}.missing"), reasons), 0)
         columns.likelihoods[name] = LikelihoodColumn(
