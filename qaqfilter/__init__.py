@@ -3,7 +3,16 @@
 The public names, nothing else. Start reading at `qaqfilter.hookspecs`.
 """
 
-from qaqfilter.api import run, score, score_recipe, select, select_recipe, validate
+from qaqfilter.api import (
+    plan,
+    preview,
+    run,
+    score,
+    score_recipe,
+    select,
+    select_recipe,
+    validate,
+)
 from qaqfilter.costs import Cost, Work
 from qaqfilter.errors import (
     BackendError,
@@ -120,6 +129,8 @@ __all__ = [
     "equal_count_bins",
     "fractional_ranks",
     "hookimpl",
+    "plan",
+    "preview",
     "run",
     "score",
     "score_recipe",

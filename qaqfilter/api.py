@@ -15,6 +15,10 @@ from qaqfilter.types import LIKELIHOODS
 if TYPE_CHECKING:
     import pyarrow
 
+if TYPE_CHECKING:
+    from qaqfilter.estimates import RecipePlan
+    from qaqfilter.previewed import Preview
+
 Paths = Sequence[str | Path]
 
 
@@ -159,6 +163,49 @@ def select(
     rest = {"input": {"use": "records", "layout": layout, "fields": fields}}
     manager = load_plugins(tuple(plugins))
     return select_rows(table, steps, manager, observer or Silent(), records=records, rest=rest)
+
+
+def plan(
+    recipe: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    plugins: Paths = (),
+    sample: int = 200,
+    limit: int | None = None,
+    observer: Observer | None = None,
+) -> RecipePlan:
+    """What a run would ask of its models, from a sample; no weights are loaded, nothing is written.
+
+    `sample` records, spread evenly over the input, are tokenised. Other arguments and errors as
+    for `run`.
+    """
+    from qaqfilter.estimating import plan_recipe
+
+    manager = load_plugins(tuple(plugins))
+    loaded = load_recipe(Path(recipe), manager, overrides)
+    return plan_recipe(loaded, manager, observer or Silent(), sample=sample, limit=limit)
+
+
+def preview(
+    recipe: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    plugins: Paths = (),
+    records: int = 20,
+    random: int | None = None,
+    observer: Observer | None = None,
+) -> Preview:
+    """Run a recipe over a few records, and return each with its numbers and its fate.
+
+    The first `records` records, or as many that the seed `random` draws. Nothing is written but
+    to the score store. Other arguments and errors as for `run`.
+    """
+    from qaqfilter.previewing import preview_recipe
+
+    manager = load_plugins(tuple(plugins))
+    loaded = load_recipe(Path(recipe), manager, overrides)
+    watched = observer or Silent()
+    return preview_recipe(loaded, manager, watched, records=records, random=random)
 
 
 def validate(recipe: str | Path, *, overrides: Sequence[str] = (), plugins: Paths = ()) -> Recipe:

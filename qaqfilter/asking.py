@@ -38,6 +38,30 @@ class _Resources:
         return self.stream.read()
 
 
+def make_stage(
+    recipe: Recipe,
+    manager: PluginManager,
+    stream: RecordStream,
+    step: Step,
+    *,
+    model: str,
+    likelihoods: Sequence[str],
+) -> ScoringStage:
+    """What asks a model by the prompt that `step` has for it; nothing is opened yet."""
+    keys = recipe.models[model].keys
+    return ScoringStage(
+        model=step.view(model),
+        backend=recipe.models[model].backend,
+        prompt=recipe.prompt(step, model),
+        likelihoods=tuple(likelihoods),
+        resources=_Resources(manager, stream),
+        too_long=keys.too_long,
+        store=root_of(recipe.run.store),
+        sha256=keys.sha256,
+        window_seconds=recipe.run.window_seconds,
+    )
+
+
 @dataclass(slots=True)
 class Models:
     """The models of a recipe, asked one after the other; `reports` say what each one cost.
@@ -57,18 +81,10 @@ class Models:
         """Score `rows` by the prompt that `step` has for `model`."""
         view = step.view(model)
         keys = self.recipe.models[model].keys
-        stage = ScoringStage(
-            model=view,
-            backend=self.recipe.models[model].backend,
-            prompt=self.recipe.prompt(step, model),
-            likelihoods=tuple(likelihoods),
-            resources=_Resources(self.manager, self.stream),
-            too_long=keys.too_long,
-            store=root_of(self.recipe.run.store),
-            sha256=keys.sha256,
-            window_seconds=self.recipe.run.window_seconds,
-            progress=self.observer.advanced,
+        stage = make_stage(
+            self.recipe, self.manager, self.stream, step, model=model, likelihoods=likelihoods
         )
+        stage.progress = self.observer.advanced
         finite = NotFinite(str(stage.culprit), len(rows), self.recipe.input.max_errors)
         block = self.recipe.executor
         executor: Executor = block.component.create(block.options)

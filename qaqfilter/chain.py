@@ -30,7 +30,10 @@ class Ask(Protocol):
 
 @dataclass(slots=True)
 class Chain:
-    """One run's decisions while its chain is worked through."""
+    """One run's decisions while its chain is worked through.
+
+    `tells`: whether plugins are told of every finished step, as belongs to a run.
+    """
 
     recipe: Recipe
     manager: PluginManager
@@ -38,6 +41,7 @@ class Chain:
     stream: RecordStream
     columns: Columns
     ask: Ask
+    tells: bool = True
     step_reports: list[StepReport] = field(default_factory=list)
     alive: Ints = field(init=False)
     fates: Fates = field(init=False)
@@ -62,6 +66,22 @@ class Chain:
             self._score(rest)
             for step in rest:
                 self._finish(step)
+
+    def ask_undecided(self) -> dict[str, tuple[int, int]]:
+        """Ask for what would be scored if no step but the filters dropped anything.
+
+        Returns for each step how many of its records come in, and how many go on.
+        """
+        counts = {}
+        for stretch in group_steps(self.recipe.steps):
+            self._measure(stretch)
+            for step in stretch:
+                before = len(self.alive)
+                if is_filter(step):
+                    self.alive = self.alive[self._keeps(step, self.alive)]
+                counts[step.id] = before, len(self.alive)
+            self._score([step for step in stretch if not is_filter(step)])
+        return counts
 
     # --- numbers ------------------------------------------------------------------------
 
@@ -99,7 +119,8 @@ class Chain:
 
     def _finish(self, step: Step) -> None:
         decisions, table = self._decide(step, self.alive)
-        self.manager.step_finished(step.id, table, decisions)
+        if self.tells:
+            self.manager.step_finished(step.id, table, decisions)
         self.fates.put(step.id, self.alive, decisions)
         out = decisions.reason[~decisions.kept]
         reasons, counts = np.unique(out, return_counts=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from qaqfilter.blame import Culprit
 from qaqfilter.blocks import Block
 from qaqfilter.costs import Cost
 from qaqfilter.digests import VerifiedResources
-from qaqfilter.errors import BackendHung, ModelError, PromptError
 from qaqfilter.execution import WindowScores
 from qaqfilter.hanging import Watch
-from qaqfilter.identity import Score, fingerprint
+from qaqfilter.identity import Score
 from qaqfilter.metering import Clock, cost_of, records_done, work_of
 from qaqfilter.not_finite import count_not_finite
+from qaqfilter.opening import Opened, opened
 from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.planning import Plan, Results, check_results
 from qaqfilter.preparing import Prepared, Preparer
@@ -54,35 +54,30 @@ class ScoringStage:
         """The model as messages name it."""
         # A step's own view of a model is called <step>@<model>.
         return Culprit(
-            self.model.rpartition("@")[2], self.backend.component.name, self._location or ""
+            self.model.rpartition("@")[2], self.backend.component.name, self.location or ""
         )
+
+    def opened(self) -> AbstractContextManager[Opened]:
+        """Backend and prompt, made; weights that load late are not loaded."""
+        return opened(self.culprit, self.backend, self.prompt, self.resources, self._verified())
 
     @contextmanager
     def open(self) -> Iterator[Callable[[Iterable[Window]], Iterator[WindowScores]]]:
         """Load the model; free it on leaving, whatever happened."""
-        culprit = self.culprit
-        with culprit.blamed("loading it", ModelError):
-            backend: Backend = self.backend.component.create(self.backend.options, self._verified())
-        with _freeing(backend, culprit):
-            with culprit.blamed(f"making its prompt {self.prompt.component.name!r}", PromptError):
-                prompt = self.prompt.component.create(self.prompt.options, backend, self.resources)
-            with culprit.blamed("giving its facts"):
-                facts = dict(backend.facts)
-                fingerprint(facts)
-            with open_store(self.store, facts) as store:
-                yield Scorer(
-                    culprit,
-                    backend,
-                    prompt,
-                    self.likelihoods,
-                    too_long=self.too_long,
-                    store=store,
-                    progress=self.progress,
-                    window_seconds=self.window_seconds,
-                )
+        with self.opened() as model, open_store(self.store, model.facts) as store:
+            yield Scorer(
+                self.culprit,
+                model.backend,
+                model.prompt,
+                self.likelihoods,
+                too_long=self.too_long,
+                store=store,
+                progress=self.progress,
+                window_seconds=self.window_seconds,
+            )
 
     @property
-    def _location(self) -> str | None:
+    def location(self) -> str | None:
         """Where the weights come from: the option `model`, else the first that is a location."""
         names = fields_marked(self.backend.component.config, LOCATION)
         if not names:
@@ -92,24 +87,9 @@ class ScoringStage:
 
     def _verified(self) -> Resources:
         """For the backend alone: a prompt may borrow its template from another model."""
-        if self.sha256 is None or self._location is None:
+        if self.sha256 is None or self.location is None:
             return self.resources
-        return VerifiedResources(self.resources, self._location, self.sha256)
-
-
-@contextmanager
-def _freeing(backend: Backend, culprit: Culprit) -> Iterator[None]:
-    """Close the backend at the end, unless it hangs; what failed first is what is raised."""
-    try:
-        yield
-    except BackendHung:
-        raise
-    except BaseException:
-        with suppress(Exception):
-            backend.close()
-        raise
-    with culprit.blamed("closing it"):
-        backend.close()
+        return VerifiedResources(self.resources, self.location, self.sha256)
 
 
 class Scorer:

@@ -19,7 +19,10 @@ SHORT = ("Q", "A|Q", "A", "Q|A")
 """`LIKELIHOODS` as formulas."""
 
 
-@click.command()
+@click.command(
+    short_help="Say what is installed, and test its numbers.",
+    epilog="Example: qaqfilter doctor --selftest",
+)
 @click.option(
     "--selftest",
     is_flag=True,

@@ -20,7 +20,19 @@ from qaqfilter.cli.say import say
 from qaqfilter.errors import BackendHung, PluginError, QaqfilterError
 from qaqfilter.manager import load_plugins
 
-VERBS = ("run", "score", "select", "validate", "plugins", "schema", "cache")
+VERBS = (
+    "init",
+    "validate",
+    "plan",
+    "preview",
+    "run",
+    "score",
+    "select",
+    "cache",
+    "plugins",
+    "schema",
+    "completion",
+)
 INTERRUPTED = 130
 
 

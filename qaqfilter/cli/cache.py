@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 
 from qaqfilter import compaction, upkeep
+from qaqfilter.cli.holdings import SHORT, as_data, print_holdings, print_table, table_of
+from qaqfilter.cli.options import json_option
 from qaqfilter.cli.progress import PlainLines, log_shown_by
-from qaqfilter.cli.say import safe, say
+from qaqfilter.cli.say import safe, say, say_json
 from qaqfilter.errors import StoreError, UsageError
 from qaqfilter.store import default_root
 from qaqfilter.upkeep import Holding
-
-SHORT = 12
-"""Digits of a fingerprint that are shown, and enough to name it."""
-WORDY = 40
-"""Characters of a fact that is too long for a table."""
 
 _store_option = click.option(
     "--store",
@@ -39,7 +33,11 @@ def _common(function: Callable[..., Any]) -> Callable[..., Any]:
     return _store_option(_names_argument(function))
 
 
-@click.group(name="cache")
+@click.group(
+    name="cache",
+    short_help="Look after the score store.",
+    epilog="Example: qaqfilter cache info",
+)
 def command() -> None:
     """Look after the score store: what was scored is not scored again.
 
@@ -48,21 +46,25 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(epilog="Example: qaqfilter cache info")
 @_common
-def info(store: Path | None, fingerprints: tuple[str, ...]) -> None:
+@json_option
+def info(store: Path | None, fingerprints: tuple[str, ...], as_json: bool) -> None:
     """List what is stored, model by model."""
     with _open(store, fingerprints) as (root, folders):
         held = [upkeep.look(folder) for folder in folders]
+    if as_json:
+        say_json({"store": root, "fingerprints": [as_data(holding) for holding in held]})
+        return
     if held:
-        _print_holdings(held)
+        print_holdings(held)
     for holding in held:
         for path in holding.unreadable:
             say(f"{path} cannot be read: `qaqfilter cache verify` says why and moves it aside")
     say(f"score store: {root}" if held else f"there is no score in {root}")
 
 
-@command.command()
+@command.command(epilog="Example: qaqfilter cache verify")
 @_common
 def verify(store: Path | None, fingerprints: tuple[str, ...]) -> None:
     """Read every score; move damaged files aside. Exit code 1 if there were any."""
@@ -79,7 +81,7 @@ def verify(store: Path | None, fingerprints: tuple[str, ...]) -> None:
         raise StoreError(f"files that were damaged or missing: {damaged}; they are named above")
 
 
-@command.command()
+@command.command(epilog="Example: qaqfilter cache clear --older-than 90")
 @_common
 @click.option(
     "--older-than",
@@ -123,7 +125,7 @@ def clear(
     return 0
 
 
-@command.command()
+@command.command(epilog="Example: qaqfilter cache compact")
 @_common
 def compact(store: Path | None, fingerprints: tuple[str, ...]) -> None:
     """Join small files into large ones; no number changes, and runs may go on meanwhile."""
@@ -135,7 +137,7 @@ def compact(store: Path | None, fingerprints: tuple[str, ...]) -> None:
     if not before:
         say(f"there is no score in {root}")
         return
-    table = _table("fingerprint", "parts", "scores", "size")
+    table = table_of("fingerprint", "parts", "scores", "size")
     for old, new in zip(before, after, strict=True):
         table.add_row(
             old.folder.name[:SHORT],
@@ -143,7 +145,7 @@ def compact(store: Path | None, fingerprints: tuple[str, ...]) -> None:
             f"{old.scores} → {new.scores}",
             f"{decimal(old.size)} → {decimal(new.size)}",
         )
-    _print(table)
+    print_table(table)
 
 
 @contextmanager
@@ -176,7 +178,7 @@ def _chosen(root: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _agreed(held: Sequence[Holding], root: Path, damaged: bool) -> bool:
-    _print_holdings(held)
+    print_holdings(held)
     what = "the damaged files" if damaged else "all scores"
     models = "this model" if len(held) == 1 else f"these {len(held)} models"
     try:
@@ -184,48 +186,3 @@ def _agreed(held: Sequence[Holding], root: Path, damaged: bool) -> bool:
     except click.Abort:  # Ctrl-C, or nobody there to answer
         say("")
         return False
-
-
-def _print_holdings(held: Sequence[Holding]) -> None:
-    table = _table("fingerprint", "model", "parts", "scores", "size", "last used", "damaged")
-    table.columns[1].justify = "left"
-    table.columns[1].overflow = "fold"
-    for one in held:
-        used = time.strftime("%Y-%m-%d", time.localtime(one.used))
-        numbers = (str(one.parts), str(one.scores), decimal(one.size), used, str(one.damaged))
-        table.add_row(one.folder.name[:SHORT], safe(_model(one.facts)), *numbers)
-    table.add_section()
-    table.add_row(
-        "total",
-        "",
-        str(sum(one.parts for one in held)),
-        str(sum(one.scores for one in held)),
-        decimal(sum(one.size for one in held)),
-        "",
-        str(sum(one.damaged for one in held)),
-    )
-    _print(table)
-
-
-def _model(facts: Mapping[str, object] | None) -> str:
-    """What people can read of a backend's facts; of a digest the beginning."""
-    if facts is None:
-        return "unknown (facts.json cannot be read)"
-    shown = []
-    for name, value in facts.items():
-        text = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", str(value))
-        if value is not None and value is not False and len(text) <= WORDY:
-            shown.append(text if name == "backend" else f"{name} {text}")
-    return ", ".join(shown)
-
-
-def _table(first: str, *numbers: str) -> Table:
-    table = Table()
-    table.add_column(first, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right", overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    Console(highlight=False, markup=False).print(table)

@@ -27,3 +27,9 @@ limit_option = click.option(
 replace_option = click.option(
     "--replace", is_flag=True, help="Overwrite a finished run in the same folder."
 )
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document to standard output, and nothing else there.",
+)

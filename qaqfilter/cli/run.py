@@ -8,6 +8,7 @@ import click
 
 from qaqfilter.api import run as run_from_python
 from qaqfilter.cli.options import (
+    json_option,
     limit_option,
     plugin_option,
     recipe_argument,
@@ -15,21 +16,28 @@ from qaqfilter.cli.options import (
     set_option,
 )
 from qaqfilter.cli.progress import make_observer
-from qaqfilter.cli.summary import print_summary
+from qaqfilter.cli.say import say_json
+from qaqfilter.cli.summary import as_data, print_summary
 
 
-@click.command(name="run")
+@click.command(
+    name="run",
+    epilog="Example: qaqfilter run recipe.yaml --set steps.qaq.keep.fraction=0.1",
+)
 @recipe_argument
 @set_option
 @plugin_option
 @limit_option
 @replace_option
+@json_option
 def command(
+    *,
     recipe: Path,
     overrides: tuple[str, ...],
     plugins: tuple[Path, ...],
     limit: int | None,
     replace: bool,
+    as_json: bool,
 ) -> None:
     """Run a recipe: read, score, filter, write."""
     with make_observer() as observer:
@@ -41,4 +49,7 @@ def command(
             replace=replace,
             observer=observer,
         )
-    print_summary(report)
+    if as_json:
+        say_json(as_data(report))
+    else:
+        print_summary(report)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import click
 
 from qaqfilter.printable import printable
@@ -18,3 +21,8 @@ def safe(text: object) -> str:
 def say(text: object, *, err: bool = False) -> None:
     """Print a message to standard output, or to standard error."""
     click.echo(safe(text), err=err)
+
+
+def say_json(data: Any) -> None:
+    """Print one JSON document to standard output, in ASCII: nothing in it commands a terminal."""
+    click.echo(json.dumps(data, indent=2, default=str))

@@ -13,7 +13,10 @@ from qaqfilter.manager import load_plugins
 from qaqfilter.schema import recipe_schema
 
 
-@click.command(name="schema")
+@click.command(
+    name="schema",
+    epilog="Example: qaqfilter schema --output qaqfilter.schema.json",
+)
 @plugin_option
 @click.option(
     "--output",

@@ -8,6 +8,7 @@ import click
 
 from qaqfilter.api import score_recipe
 from qaqfilter.cli.options import (
+    json_option,
     limit_option,
     plugin_option,
     recipe_argument,
@@ -15,16 +16,22 @@ from qaqfilter.cli.options import (
     set_option,
 )
 from qaqfilter.cli.progress import make_observer
-from qaqfilter.cli.summary import print_summary
+from qaqfilter.cli.say import say_json
+from qaqfilter.cli.summary import as_data, print_summary
 
 
-@click.command(name="score")
+@click.command(
+    name="score",
+    short_help="Score what the chain gets to see; write no records.",
+    epilog="Example: qaqfilter score recipe.yaml --limit 1000",
+)
 @recipe_argument
 @set_option
 @plugin_option
 @limit_option
 @click.option("--all", "everything", is_flag=True, help="Score every record for every step.")
 @replace_option
+@json_option
 def command(
     *,
     recipe: Path,
@@ -33,6 +40,7 @@ def command(
     limit: int | None,
     everything: bool,
     replace: bool,
+    as_json: bool,
 ) -> None:
     """Score the records that the chain gets to see; keep and write none.
 
@@ -48,4 +56,7 @@ def command(
             replace=replace,
             observer=observer,
         )
-    print_summary(report)
+    if as_json:
+        say_json(as_data(report))
+    else:
+        print_summary(report)

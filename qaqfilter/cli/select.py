@@ -8,12 +8,23 @@ from typing import Literal
 import click
 
 from qaqfilter.api import select_recipe
-from qaqfilter.cli.options import plugin_option, recipe_argument, replace_option, set_option
+from qaqfilter.cli.options import (
+    json_option,
+    plugin_option,
+    recipe_argument,
+    replace_option,
+    set_option,
+)
 from qaqfilter.cli.progress import make_observer
-from qaqfilter.cli.summary import print_summary
+from qaqfilter.cli.say import say_json
+from qaqfilter.cli.summary import as_data, print_summary
 
 
-@click.command(name="select")
+@click.command(
+    name="select",
+    short_help="Decide by the numbers that are there; load no model.",
+    epilog="Example: qaqfilter select recipe.yaml --set steps.qaq.keep.fraction=0.1 --dry-run",
+)
 @recipe_argument
 @set_option
 @plugin_option
@@ -30,6 +41,7 @@ from qaqfilter.cli.summary import print_summary
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be kept, and write nothing.")
 @replace_option
+@json_option
 def command(
     *,
     recipe: Path,
@@ -39,6 +51,7 @@ def command(
     unscored: Literal["refuse", "reject"],
     dry_run: bool,
     replace: bool,
+    as_json: bool,
 ) -> None:
     """Decide by the numbers that `score` or `run` left, and write; no model is loaded."""
     with make_observer() as observer:
@@ -52,4 +65,7 @@ def command(
             replace=replace,
             observer=observer,
         )
-    print_summary(report)
+    if as_json:
+        say_json(as_data(report))
+    else:
+        print_summary(report)

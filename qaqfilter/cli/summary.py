@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +25,15 @@ def print_summary(report: RunReport) -> None:
     )
     for path in report.files.values():
         console.print(safe(f"  {path}"), soft_wrap=True)
+
+
+def as_data(report: RunReport) -> dict[str, Any]:
+    """The account as plain data; the same names as in manifest.json."""
+    return {**asdict(report), "models": [_model(model) for model in report.models]}
+
+
+def _model(model: ModelReport) -> dict[str, Any]:
+    return {**asdict(model), "speed": model.speed}
 
 
 def _records(report: RunReport) -> Table:

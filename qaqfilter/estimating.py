@@ -1,0 +1,205 @@
+"""A plan of a run: a sample is tokenised and planned as a run would; no weights are loaded.
+
+Filters are worked through, since they need the text alone. Of every other step nobody knows yet
+what it drops, so what comes behind one is counted as if it dropped nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from qaqfilter.asking import make_stage
+from qaqfilter.chain import Chain
+from qaqfilter.columns import Columns
+from qaqfilter.deciding import is_filter, is_scorer
+from qaqfilter.errors import RunDirectoryError
+from qaqfilter.estimates import ModelPlan, RecipePlan, StepPlan
+from qaqfilter.identity import fingerprint
+from qaqfilter.manager import PluginManager
+from qaqfilter.manifest import read_manifest
+from qaqfilter.planning import Plan
+from qaqfilter.preparing import Preparer
+from qaqfilter.protocols import CountsWork, Source
+from qaqfilter.recipe import Recipe, Step
+from qaqfilter.reports import Observer
+from qaqfilter.scoring import ScoringStage
+from qaqfilter.store import ScoreStore
+from qaqfilter.stream import RecordStream
+from qaqfilter.types import Ints, Status
+
+
+def plan_recipe(
+    recipe: Recipe,
+    manager: PluginManager,
+    observer: Observer,
+    *,
+    sample: int = 200,
+    limit: int | None = None,
+) -> RecipePlan:
+    """What a run would ask of its models. Nothing is written, no weights are loaded.
+
+    `sample` records, spread evenly over the input, are tokenised; `limit` reads only so many.
+    Raises a QaqfilterError where a run would, up to the first likelihood.
+    """
+    source: Source = recipe.source.component.create(recipe.source.options)
+    stream = RecordStream(source, recipe.input, limit)
+    observer.started("reading", None)
+    stream.survey(lambda bad: None, observer.advanced)
+    observer.finished()
+    columns = Columns(stream.records)
+    asked = _Planned(recipe, manager, observer, stream, columns)
+    chain = Chain(recipe, manager, observer, stream, columns, asked, tells=False)
+    chain.alive = spread(stream.records, sample)
+    sampled = len(chain.alive)
+    counts = chain.ask_undecided()
+    return RecipePlan(
+        name=recipe.name,
+        folder=recipe.output.path,
+        records=stream.records,
+        bad=stream.bad,
+        sampled=sampled,
+        steps=tuple(
+            StepPlan(step.id, step.block.component.name, *counts[step.id], is_filter(step))
+            for step in recipe.steps
+        ),
+        models=tuple(asked.models),
+    )
+
+
+def spread(records: int, sample: int) -> Ints:
+    """`sample` ascending rows, spread evenly over `records`; all if there are no more."""
+    if sample >= records:
+        return np.arange(records, dtype=np.int64)
+    return (np.arange(sample, dtype=np.int64) * 2 + 1) * records // (2 * sample)
+
+
+@dataclass(slots=True)
+class _Planned:
+    """Stands where the models stand in a run: plans what they would be asked."""
+
+    recipe: Recipe
+    manager: PluginManager
+    observer: Observer
+    stream: RecordStream
+    columns: Columns
+    models: list[ModelPlan] = field(default_factory=list)
+
+    def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
+        """Tokenise and plan; the rows then count as scored, so that no later step asks again."""
+        stage = make_stage(
+            self.recipe, self.manager, self.stream, step, model=model, likelihoods=likelihoods
+        )
+        self.observer.started(f"planning ({stage.model})", len(rows))
+        counts = _Counts()
+        culprit = stage.culprit
+        with stage.opened() as (backend, prompt, facts):
+            prepare = Preparer(backend, prompt, likelihoods, stage.too_long)
+            store = _store(stage, facts)
+            for window in self.stream.windows(rows, self.recipe.run.window):
+                with culprit.blamed("preparing its texts"):
+                    prepared = prepare(window)
+                counts.add(prepared.plan, store)
+                counts.cut += int((prepared.cut > 0).sum())
+                for number, name in enumerate(likelihoods):
+                    status = prepared.status[:, number]
+                    counts.requests[name] += int((status == Status.OK).sum())
+                for row in prepared.status:
+                    counts.missing.update({Status(s).reason for s in row if s != Status.OK})
+                self.observer.advanced(len(window.rows), 0)
+            shares, max_length = isinstance(backend, CountsWork), backend.max_length
+        for name in likelihoods:
+            self.columns.likelihood(f"{stage.model}.{name}").status[rows] = Status.OK
+        self.observer.finished()
+        before = self.recipe.steps[: self.recipe.steps.index(step)]
+        self.models.append(
+            ModelPlan(
+                model=stage.model,
+                step=step.id,
+                upper_bound=any(not is_filter(s) and not is_scorer(s) for s in before),
+                records=len(rows),
+                requests={name: counts.requests[name] for name in likelihoods},
+                missing=dict(sorted(counts.missing.items())),
+                cut=counts.cut,
+                sequences=counts.sequences,
+                asked=counts.asked,
+                planned=counts.planned,
+                stored=counts.stored,
+                shared=counts.shared,
+                shares=shares,
+                max_length=max_length,
+                weights=_weights(stage),
+                speed=_speed(Path(self.recipe.output.path), facts),
+            )
+        )
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Adds up over windows; the plan of one is the plan that a run would make of it."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
+    sequences: int = 0
+    asked: int = 0
+    planned: int = 0
+    stored: int = 0
+    shared: int = 0
+    _beginnings: set[tuple[int, ...]] = field(default_factory=set)
+
+    def add(self, plan: Plan, store: ScoreStore | None) -> None:
+        self.sequences += len(plan.sequences)
+        self.asked += plan.asked
+        self.planned += plan.tokens
+        known = _known(plan, store)
+        for index, sequence in enumerate(plan.sequences):
+            if index in known:
+                self.stored += len(sequence.ids)
+            elif sequence.prefix:
+                beginning = sequence.ids[: sequence.prefix]
+                self.shared += sequence.prefix if beginning in self._beginnings else 0
+                self._beginnings.add(beginning)
+
+
+def _known(plan: Plan, store: ScoreStore | None) -> set[int]:
+    """The sequences of which the store knows all that is asked for."""
+    if store is None:
+        return set()
+    keys = plan.keys()
+    found = store.find(keys)
+    users = enumerate(plan.requests_by_sequence())
+    return {index for index, requests in users if all(keys[r] in found for r in requests)}
+
+
+def _store(stage: ScoringStage, facts: Mapping[str, object]) -> ScoreStore | None:
+    """The scores that are there; where there are none, no folder is made."""
+    if stage.store is None or not (folder := stage.store / fingerprint(facts)).is_dir():
+        return None
+    return ScoreStore(folder)
+
+
+def _weights(stage: ScoringStage) -> int | None:
+    if stage.location is None:
+        return None
+    revision = getattr(stage.backend.options, "revision", None)
+    path = stage.resources.model_files(stage.location, revision).path
+    files = path.glob("*.safetensors") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+def _speed(folder: Path, facts: Mapping[str, object]) -> float | None:
+    """Tokens a second of this very model in the run that is in `folder`."""
+    try:
+        manifest = read_manifest(folder)
+    except RunDirectoryError:  # the run itself will tell
+        return None
+    if manifest is None:
+        return None
+    same = [m for m in manifest.scored_by if m.fingerprint == fingerprint(facts)]
+    computed, seconds = sum(m.cost.computed for m in same), sum(m.seconds for m in same)
+    return computed / seconds if computed and seconds > 0 else None

@@ -1,0 +1,106 @@
+"""A recipe over a few records: the numbers and the fate of each; nothing is written but scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from qaqfilter.asking import Models
+from qaqfilter.chain import Chain
+from qaqfilter.columns import Columns
+from qaqfilter.manager import PluginManager
+from qaqfilter.previewed import Preview, Previewed
+from qaqfilter.protocols import Source
+from qaqfilter.recipe import Recipe
+from qaqfilter.reports import Observer
+from qaqfilter.stream import RecordStream
+from qaqfilter.types import BadRecord, Record
+
+
+def preview_recipe(
+    recipe: Recipe,
+    manager: PluginManager,
+    observer: Observer,
+    *,
+    records: int = 20,
+    random: int | None = None,
+) -> Preview:
+    """Work the chain over the first records, or over some drawn at random by a seed.
+
+    Models are loaded, and the score store is used as in a run; no output is written. A model that
+    is fitted on the input is fitted on these records alone. Raises what a run raises, but for
+    TooManyBadRecords where the first records are taken.
+    """
+    source: Source = recipe.source.component.create(recipe.source.options)
+    observer.started("reading", None)
+    if random is None:
+        taken, bad = _first(source, records)
+    else:
+        taken, bad = _drawn(source, recipe, records, random), ()
+    observer.advanced(len(taken), 0)
+    observer.finished()
+    stream = RecordStream(_Held(taken), recipe.input)
+    stream.survey(lambda bad: None, lambda records, tokens: None)
+    columns = Columns(stream.records)
+    models = Models(recipe, manager, observer, stream, columns, lambda: None)
+    chain = Chain(recipe, manager, observer, stream, columns, models, tells=False)
+    chain.decide_all()
+    numbers = _numbers(columns)
+    return Preview(
+        recipe.name,
+        tuple(
+            Previewed(record, {name: values[row] for name, values in numbers.items()}, rejection)
+            for row, (record, rejection) in enumerate(
+                zip(taken, chain.fates.rejections(), strict=True)
+            )
+        ),
+        bad,
+        tuple(s.id for s in recipe.steps if s.keys.keep and not s.keys.keep.per_record),
+    )
+
+
+class _Held:
+    """A source of records that are in memory."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+
+    def read(self) -> Iterator[Record | BadRecord]:
+        yield from self._records
+
+
+def _first(source: Source, most: int) -> tuple[list[Record], tuple[str, ...]]:
+    taken: list[Record] = []
+    bad: list[str] = []
+    for item in source.read():
+        if isinstance(item, Record):
+            taken.append(item)
+        else:
+            bad.append(f"{item.origin}: {item.error}")
+        if len(taken) == most:
+            break
+    return taken, tuple(bad)
+
+
+def _drawn(source: Source, recipe: Recipe, most: int, seed: int) -> list[Record]:
+    """Drawn without replacement, in the order of the stream: the same seed, the same records."""
+    stream = RecordStream(source, recipe.input)
+    stream.survey(lambda bad: None, lambda records, tokens: None)
+    draw = np.random.default_rng(seed)
+    rows = draw.choice(stream.records, min(most, stream.records), replace=False)
+    windows = stream.windows(np.sort(rows).astype(np.int64), most)
+    return [record for window in islice(windows, 1) for record in window.records]
+
+
+def _numbers(columns: Columns) -> dict[str, list[float | None]]:
+    """Columns of the steps, then nats a token of every likelihood."""
+    found = {name: values.tolist() for name, values in columns.numbers.items()}
+    for name, column in columns.likelihoods.items():
+        found[f"{name}.nll"] = column.nll.tolist()
+    return {
+        name: [None if math.isnan(value) else value for value in values]
+        for name, values in found.items()
+    }
