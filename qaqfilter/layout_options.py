@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from qaqfilter.errors import SourceError
 from qaqfilter.layouts import LAYOUTS, FieldMap, Layout, by_fields, detect
-from qaqfilter.options import Options
+from qaqfilter.options import Options, RecipeGlob
 from qaqfilter.row_fields import Row
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,21 @@ class LayoutOptions(Options):
         return self
 
 
-def find_layout(options: LayoutOptions, rows: Iterable[tuple[str, Row]]) -> Layout:
+class TableFileOptions(LayoutOptions):
+    """Files of rows that all have the same columns."""
+
+    path: RecipeGlob | Annotated[list[RecipeGlob], Field(min_length=1)] = Field(
+        description="One or more files, relative to the recipe; `*`, `?`, `[ab]` and `**` match "
+        "several, which are read in the order of their names. All have the same columns."
+    )
+
+    @property
+    def patterns(self) -> list[str]:
+        """`path` as a list."""
+        return [self.path] if isinstance(self.path, str) else list(self.path)
+
+
+def find_layout(options: LayoutOptions, rows: Iterable[tuple[object, Row]]) -> Layout:
     """The layout that the recipe names, or that of the first rows: (place, row), read lazily.
 
     Raises SourceError where `layout: auto` finds none among them. Without any row it is the first

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from qaqfilter.options import PathPattern
 
 _NAMES = ("quarantine.jsonl", "manifest.json", "scores.parquet")
-_OF_THE_SINK = ("kept.*", "rejected.*")
+_OF_THE_SINK = ("kept.*", "kept-*", "rejected.*")
 _TOKEN = re.compile(r"\[!?[^]]+\]|.", re.DOTALL)
 _ESCAPED = re.compile(r"\[([*?[])\]")
 

@@ -22,7 +22,7 @@ from qaqfilter.types import BadRecord
 
 QUARANTINE = "quarantine.jsonl"
 CARD = "README.md"
-OUTPUTS = ("kept.*", "rejected.*", "scores.parquet")
+OUTPUTS = ("kept.*", "kept-*.*", "rejected.*", "scores.parquet")
 """What a run would overwrite; the quarantine may be that of a run with too many bad records."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_ROOM = "; make room, or name another folder with --set output.path=..."

@@ -13,8 +13,8 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qaqfilter import BadRecord, Origin, Record, Rejection, SourceError
-from qaqfilter_jsonl import array, compressed, files
+from qaqfilter import BadRecord, Origin, Record, Rejection, SourceError, compressed
+from qaqfilter_jsonl import array, files
 from qaqfilter_jsonl.array import elements
 from qaqfilter_jsonl.sink import JsonlSink, JsonlSinkOptions, JsonSink, JsonSinkOptions
 from qaqfilter_jsonl.source import JsonlSource, JsonlSourceOptions, JsonSource, JsonSourceOptions

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qaqfilter import SourceError
+from qaqfilter.compressed import PIECE
 from qaqfilter.printable import printable
-from qaqfilter_jsonl.compressed import PIECE
 from qaqfilter_jsonl.files import Line, Trouble, beginning, opened
 
 _BOM = b"\xef\xbb\xbf"

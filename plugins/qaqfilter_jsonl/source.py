@@ -11,12 +11,13 @@ import orjson
 from pydantic import Field
 
 from qaqfilter import BadRecord, Origin, RecipeGlob, Record
+from qaqfilter.input_files import find_files
 from qaqfilter.layout_options import LayoutOptions, find_layout
 from qaqfilter.layouts import Layout
 from qaqfilter.printable import printable
 from qaqfilter_jsonl.array import elements
 from qaqfilter_jsonl.diagnosis import why_not_json
-from qaqfilter_jsonl.files import Trouble, find, lines
+from qaqfilter_jsonl.files import Trouble, lines
 
 _log = logging.getLogger(__name__)
 _BOM = b"\xef\xbb\xbf"
@@ -56,7 +57,7 @@ class JsonlSource:
         `layout: auto` finds none.
         """
         paths = self._config.path
-        files = find([paths] if isinstance(paths, str) else paths)
+        files = find_files([paths] if isinstance(paths, str) else paths)
         layout = self._choose_layout(files)
         for part, path in files:
             ordinal = 0
