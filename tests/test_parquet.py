@@ -406,7 +406,7 @@ def test_a_full_disk(tmp_path) -> None:
 
 
 def test_options_are_checked(tmp_path) -> None:
-    with pytest.raises(ValidationError, match="Input should be .auto., .messages"):
+    with pytest.raises(ValidationError, match=r"Input should be .auto., .messages"):
         source(tmp_path, layout="alpacca")
     with pytest.raises(ValidationError, match="layout and fields exclude each other"):
         source(tmp_path, layout="alpaca", fields={"query": "q", "answer": "a"})
