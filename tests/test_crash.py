@@ -76,18 +76,23 @@ def test_the_reference_is_worth_comparing_with(crash):
 
 @pytest.mark.parametrize("name", ROUNDS)
 def test_killed_and_started_again(crash, name):
-    def moment(when):
+    def moment(when, share):
         number, at = when if isinstance(when, tuple) else (signal.SIGKILL, when)
         if isinstance(at, str):
             return crash.Moment(event=at, signal=number)
-        return crash.Moment(at * crash.reference.seconds, signal=number)
+        return crash.Moment(at * share * crash.reference.seconds, signal=number)
 
-    moments = [moment(when) for when in ROUNDS[name]]
     replace = name == "over a finished run"
-    done = crash.play(crash.reference, name.replace(" ", "-"), moments, replace=replace)
-    assert not done.problems, "\n".join(done.problems)
-    # A moment may come too late where the undisturbed run had a slow minute; not most of them.
-    assert done.kills > len(moments) / 2
+    # Where the undisturbed run had a slow minute, a moment comes too late and kills nothing: then
+    # the round is played again, with earlier ones. What it leaves has to be right every time.
+    for number, share in enumerate((1.0, 0.6, 0.4)):
+        moments = [moment(when, share) for when in ROUNDS[name]]
+        folder = f"{name.replace(' ', '-')}-{number}"
+        done = crash.play(crash.reference, folder, moments, replace=replace)
+        assert not done.problems, "\n".join(done.problems)
+        if done.kills > len(moments) / 2:
+            return
+    pytest.fail(f"only {done.kills} of {len(moments)} moments came before the end")
 
 
 # --- what the judges see
