@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import datasets
 import pandas
 import polars
 import pyarrow as pa
@@ -33,6 +34,7 @@ def frames(records):
     yield table.to_batches()[0].to_pylist()
     yield pandas.DataFrame(records)
     yield polars.DataFrame(records)
+    yield datasets.Dataset.from_list(records)
 
 
 def test_every_form_of_records_gives_the_numbers_of_a_file(tmp_path, pairs, write_recipe):
@@ -49,7 +51,7 @@ def test_every_form_of_records_gives_the_numbers_of_a_file(tmp_path, pairs, writ
                 column = f"toy.{name}.{what}"
                 assert found[column].to_pylist() == wanted[column].to_pylist(), column
         seen += 1
-    assert seen == 7
+    assert seen == 8
 
 
 def test_select_decides_as_a_run(tmp_path, pairs, write_recipe):
