@@ -16,8 +16,7 @@ from qaqfilter.cli.options import (
     set_option,
 )
 from qaqfilter.cli.progress import make_observer
-from qaqfilter.cli.say import say_json
-from qaqfilter.cli.summary import as_data, print_summary
+from qaqfilter.cli.summary import show_report
 
 
 @click.command(
@@ -65,7 +64,4 @@ def command(
             replace=replace,
             observer=observer,
         )
-    if as_json:
-        say_json(as_data(report))
-    else:
-        print_summary(report)
+    show_report(report, as_json=as_json)

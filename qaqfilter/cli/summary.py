@@ -1,4 +1,4 @@
-"""The account of a run, as tables."""
+"""The account of a run, as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from qaqfilter.cli.say import safe
+from qaqfilter.cli.say import safe, say_json
 from qaqfilter.reports import ModelReport, RunReport
+
+
+def show_report(report: RunReport, *, as_json: bool) -> None:
+    """The account in the form that was asked for."""
+    if as_json:
+        say_json(as_data(report))
+    else:
+        print_summary(report)
 
 
 def print_summary(report: RunReport) -> None:
