@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from qaqfilter.addresses import is_address
+
 
 class Options(BaseModel):
     """Options of a component: unknown keys are errors, values do not change after validation."""
@@ -74,6 +76,17 @@ def _beside_recipe(folder: Path, path: Path) -> Path:
     return whole
 
 
+def _address(value: str, literal: Callable[[str], str] = str) -> str:
+    """An address with every ``${NAME}`` filled in; the recipe's folder has no part in it."""
+    if "\0" in value:
+        raise ValueError("an address holds no NUL character; remove it")
+    return _VARIABLE.sub(lambda found: literal(_variable(found[1])), value)
+
+
+def _anywhere_against_recipe(value: str, info: ValidationInfo) -> str:
+    return _address(value) if is_address(value) else _against_recipe(value, info)
+
+
 def _against_recipe(value: str, info: ValidationInfo) -> str:
     return str(_beside_recipe(recipe_folder(info), _filled_in(value)))
 
@@ -86,6 +99,8 @@ class PathPattern(str):
 
 def _pattern_against_recipe(value: str, info: ValidationInfo) -> PathPattern:
     """Brackets and stars are a pattern where the recipe writes them, and in nothing filled in."""
+    if is_address(value):
+        return PathPattern(_address(value, glob.escape))
     folder = Path(glob.escape(str(recipe_folder(info))))
     return PathPattern(_beside_recipe(folder, _filled_in(value, glob.escape)))
 
@@ -111,8 +126,11 @@ def _location(value: str, info: ValidationInfo) -> str:
 RecipePath = Annotated[str, AfterValidator(_against_recipe)]
 """A path, absolute or relative to the recipe; ``~`` and ``${NAME}`` are filled in."""
 
+RecipeAddress = Annotated[str, AfterValidator(_anywhere_against_recipe)]
+"""A path like RecipePath, or an address (``s3://bucket/folder``), in which ``${NAME}`` counts."""
+
 RecipeGlob = Annotated[str, AfterValidator(_pattern_against_recipe)]
-"""A path or glob pattern, absolute or relative to the recipe; ``~`` and ``${NAME}`` as there."""
+"""A path or address, or a glob pattern of either; ``~`` and ``${NAME}`` as there."""
 
 ModelLocation = Annotated[str, AfterValidator(_location), LOCATION]
 """A folder, a file, a hub id, or ``scheme:rest``; comes out as ``scheme:rest``."""
