@@ -47,6 +47,7 @@ from qaqfilter.protocols import (
 )
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
 from qaqfilter.reports import Observer, RunReport
+from qaqfilter.table import Table
 from qaqfilter.types import (
     LIKELIHOODS,
     BadRecord,
@@ -61,7 +62,6 @@ from qaqfilter.types import (
     Request,
     Segment,
     Status,
-    Table,
     TokenSequence,
     Turn,
     Window,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from qaqfilter.layouts import Turns
 from qaqfilter.manager import load_plugins
 from qaqfilter.recipe import Recipe, load_recipe
 from qaqfilter.reports import Observer, RunReport
@@ -112,6 +113,7 @@ def score(
     prompt: Mapping[str, Any] | None = None,
     layout: str = "auto",
     fields: Mapping[str, str] | None = None,
+    turns: Turns = "last",
     store: str | Path | Literal[False] | None = None,
     plugins: Paths = (),
     observer: Observer | None = None,
@@ -121,16 +123,17 @@ def score(
     `records` are dicts, a `datasets.Dataset`, a pyarrow table, or a pandas or polars frame.
     `models` are blocks as in a recipe, ``{"strong": {"use": "reference", "model":
     "builtin:strong"}}``, with paths relative to the working directory; `prompt`, `layout`,
-    `fields` and `store` are as there.
+    `fields`, `turns` and `store` are as there.
 
     The table has ``id``, and for each model and likelihood ``<model>.<likelihood>.logprob`` (sum,
-    nats), ``.tokens``, and ``.missing`` (why there is none, else null). Raises UsageError at the
+    nats), ``.tokens``, and ``.missing`` (why there is none, else null). With
+    ``turns="each"`` these are lists, an item for each exchange. Raises UsageError at the
     first record that cannot be read, RecipeError, and other QaqfilterErrors.
     """
     from qaqfilter.tables import score_records
 
     rest = {
-        "input": {"use": "records", "layout": layout, "fields": fields},
+        "input": {"use": "records", "layout": layout, "fields": fields, "turns": turns},
         "prompt": None if prompt is None else dict(prompt),
         "run": {"store": str(store) if isinstance(store, Path) else store},
     }
@@ -148,6 +151,7 @@ def select(
     records: Any = None,
     layout: str = "auto",
     fields: Mapping[str, str] | None = None,
+    turns: Turns = "last",
     plugins: Paths = (),
     observer: Observer | None = None,
 ) -> pyarrow.Table:
@@ -160,7 +164,7 @@ def select(
     """
     from qaqfilter.tables import select_rows
 
-    rest = {"input": {"use": "records", "layout": layout, "fields": fields}}
+    rest = {"input": {"use": "records", "layout": layout, "fields": fields, "turns": turns}}
     manager = load_plugins(tuple(plugins))
     return select_rows(table, steps, manager, observer or Silent(), records=records, rest=rest)
 

@@ -96,7 +96,8 @@ class Models:
             if not facts:
                 self.scored()
             for name, column in answer.columns.items():
-                self.columns.likelihood(f"{view}.{name}").put(answer.rows, column)
+                entries = self.columns.entries(answer.rows)
+                self.columns.likelihood(f"{view}.{name}").put(entries, column)
             finite.see(answer)
             if keys.too_long == "cut_answer":
                 self.columns.number(f"{view}.cut")[answer.rows] = answer.cut

@@ -16,10 +16,12 @@ from qaqfilter.deciding import decide_step, group_steps, is_filter, score_step
 from qaqfilter.fates import Fates
 from qaqfilter.manager import PluginManager
 from qaqfilter.measuring import measure
+from qaqfilter.protocols import Scores
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer, StepReport
 from qaqfilter.stream import RecordStream
-from qaqfilter.types import Bools, Decisions, Ints, Table
+from qaqfilter.table import Table
+from qaqfilter.types import Bools, Decisions, Ints
 
 
 class Ask(Protocol):
@@ -139,7 +141,10 @@ class Chain:
     def _decide(self, step: Step, rows: Ints) -> tuple[Decisions, Table]:
         needs = [(f"{m}.{name}", f"{step.view(m)}.{name}") for m, name in step.needs]
         table = self.columns.table(step.id, rows, needs)
-        for name, values in score_step(step, table).items():
+        scored = table
+        if isinstance(step.selector, Scores):
+            scored = self.columns.unit_table(step.id, rows, needs, step.keys.combine)
+        for name, values in score_step(step, scored).items():
             self.columns.put(f"{step.id}.{name}", rows, values)
             table.columns[f"{step.id}.{name}"] = values
         group = self.columns.groups.get(step.id)

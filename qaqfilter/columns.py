@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qaqfilter.types import Bools, Floats, Ints, LikelihoodColumn, Status, Table, read_only
+from qaqfilter.table import Table
+from qaqfilter.types import Bools, Floats, Ints, LikelihoodColumn, Status, read_only
+from qaqfilter.units import Combine, Units, pooled
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class Columns:
 
     Attributes
     ----------
+    units: which entries of the likelihoods are a record's; None where every record has one.
     likelihoods: by ``<view>.<likelihood>``; a view is a model, or a model asked by a step's own
         prompt.
     numbers: by ``<step>.<column>``, NaN where undefined or not computed.
@@ -47,6 +50,7 @@ class Columns:
     numbers: dict[str, Floats] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
+    units: Units | None = None
 
     def number(self, name: str) -> Floats:
         """A column of numbers, made where there is none yet."""
@@ -64,12 +68,24 @@ class Columns:
     def likelihood(self, name: str) -> LikelihoodColumn:
         """A likelihood's column, made where there is none yet."""
         if name not in self.likelihoods:
-            self.likelihoods[name] = LikelihoodColumn.empty(self.size)
+            entries = self.size if self.units is None else self.units.total
+            self.likelihoods[name] = LikelihoodColumn.empty(entries)
         return self.likelihoods[name]
+
+    def entries(self, rows: Ints) -> Ints:
+        """Which entries of a likelihood's column are those of `rows`."""
+        return rows if self.units is None else self.units.entries(rows)
+
+    def pooled(self, name: str) -> LikelihoodColumn:
+        """A likelihood with one entry a record, that of all its units together."""
+        column = self.likelihoods[name]
+        return column if self.units is None else pooled(column, np.diff(self.units.starts))
 
     def unscored(self, name: str, rows: Ints) -> Ints:
         """Those of `rows` for which a likelihood was never asked."""
-        left: Ints = rows[self.likelihood(name).status[rows] == Status.NOT_SCORED]
+        # A record's units are scored together, so the first tells of all.
+        first = rows if self.units is None else self.units.starts[rows]
+        left: Ints = rows[self.likelihood(name).status[first] == Status.NOT_SCORED]
         return left
 
     def unmeasured(self, step: str, rows: Ints) -> Ints:
@@ -84,8 +100,37 @@ class Columns:
         """
         # Where nothing is gone yet, the columns themselves and no copies: half the memory.
         here = slice(None) if len(rows) == self.size else rows
-        likelihoods = {name: self.likelihoods[stored].take(here) for name, stored in needs}
+        likelihoods = self._likelihoods(rows, needs)
+        if self.units is not None:
+            counts = self.units.counts(rows)
+            likelihoods = {name: pooled(column, counts) for name, column in likelihoods.items()}
         numbers = {name: read_only(values[here]) for name, values in self.numbers.items()}
-        own = f"{step}."
-        bare = {k.removeprefix(own): v for k, v in numbers.items() if k.startswith(own)}
-        return Table(rows, likelihoods, bare | numbers)
+        return Table(rows, likelihoods, _bare(step, numbers) | numbers)
+
+    def unit_table(
+        self, step: str, rows: Ints, needs: Sequence[tuple[str, str]], how: Combine
+    ) -> Table:
+        """The same with a row for each unit, `how` being how they are combined."""
+        if self.units is None:
+            return self.table(step, rows, needs)
+        counts = self.units.counts(rows)
+        numbers = {name: np.repeat(values[rows], counts) for name, values in self.numbers.items()}
+        return Table(
+            np.repeat(rows, counts),
+            self._likelihoods(rows, needs),
+            _bare(step, numbers) | numbers,
+            counts=counts,
+            how=how,
+        )
+
+    def _likelihoods(
+        self, rows: Ints, needs: Sequence[tuple[str, str]]
+    ) -> dict[str, LikelihoodColumn]:
+        here = slice(None) if len(rows) == self.size else self.entries(rows)
+        return {name: self.likelihoods[stored].take(here) for name, stored in needs}
+
+
+def _bare(step: str, numbers: dict[str, Floats]) -> dict[str, Floats]:
+    """A step's own columns, by their bare names."""
+    own = f"{step}."
+    return {k.removeprefix(own): v for k, v in numbers.items() if k.startswith(own)}

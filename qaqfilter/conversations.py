@@ -1,7 +1,8 @@
 """Conversations: a list of turns -> system, history, query and answer.
 
-`turns: last`: the last assistant turn is the answer, the turn before it the query, and what stands
-before that is context. Turns behind the answer are not scored, since nothing answers them.
+The last assistant turn is the answer, the turn before it the query, and what stands before that is
+context, in which earlier exchanges may be scored too. Turns behind the answer are not scored, since
+nothing answers them.
 
 Two ways to write a turn are read, and may stand side by side: {role, content} (OpenAI, TRL) and
 {from, value} (ShareGPT). Everything here raises ValueError for what is no such conversation.
@@ -9,7 +10,8 @@ Two ways to write a turn are read, and may stand side by side: {role, content} (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from qaqfilter.row_fields import kind, short
@@ -69,6 +71,18 @@ def last_turn(turns: object, system: str | None = None) -> Dialogue:
     query = history.pop()
     earlier = tuple(Turn(turn.role, turn.text) for turn in history if turn.role != "system")
     return Dialogue(query.text, answer.text, system, earlier)
+
+
+def earlier_exchanges(history: Sequence[Turn]) -> tuple[int, ...]:
+    """Places of the queries that an assistant's turn answers; the answer is the turn behind each.
+
+    An assistant's turn without a user's or a tool's right before it answers nothing.
+    """
+    return tuple(
+        place
+        for place, (said, answer) in enumerate(pairwise(history))
+        if said.role != "assistant" and answer.role == "assistant"
+    )
 
 
 def _one_system(turn: str, beside: str | None) -> str | None:

@@ -10,7 +10,8 @@ from qaqfilter.errors import QaqfilterError
 from qaqfilter.keep import decide, stratum_groups
 from qaqfilter.protocols import Decides, Measures, Scores
 from qaqfilter.recipe import Step
-from qaqfilter.types import Decisions, Floats, Ints, Record, Status, Table
+from qaqfilter.table import Table
+from qaqfilter.types import Decisions, Floats, Ints, Record, Status
 
 UNDEFINED = len(Status)
 """Null code of a score that is undefined though all its likelihoods exist (0/0, say)."""
@@ -48,7 +49,10 @@ def group_steps(steps: Sequence[Step]) -> list[list[Step]]:
 
 
 def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
-    """The step's columns; checks that they are the declared ones, float64, one value a row."""
+    """The step's columns, one value a record; checks that they are the declared ones, float64.
+
+    A selector may give a value for each row of a table that has several for a record.
+    """
     selector = step.selector
     found: Mapping[str, Floats]
     if not len(table):  # nothing was measured either, so there are no columns to look at
@@ -64,11 +68,13 @@ def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
         )
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
     for name, values in columns.items():
-        if values.shape != (len(table),):
+        if values.shape not in ((len(table),), (table.records,)):
             raise QaqfilterError(
                 f"step {step.id!r}: column {name!r} has shape {values.shape} for a table of "
                 f"{len(table)} rows"
             )
+        if len(values) != table.records:
+            columns[name] = table.combine(values)
     # An infinite score is no score: it would win or lose every comparison.
     return {name: _finite_or_nan(values) for name, values in columns.items()}
 

@@ -49,7 +49,7 @@ def run_recipe(
             return finished_already(directory.manifest, stream.parts, observer)
         _tell_changes(stream, directory, observer)
         manager.run_started(recipe.resolved(), str(folder))
-        columns = Columns(stream.records)
+        columns = Columns(stream.records, units=stream.units)
         noting = partial(directory.note_input, stream.parts)
         models = Models(recipe, manager, observer, stream, columns, noting)
         chain = Chain(recipe, manager, observer, stream, columns, models)

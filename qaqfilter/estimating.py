@@ -51,7 +51,7 @@ def plan_recipe(
     observer.started("reading", None)
     stream.survey(lambda bad: None, observer.advanced)
     observer.finished()
-    columns = Columns(stream.records)
+    columns = Columns(stream.records, units=stream.units)
     asked = _Planned(recipe, manager, observer, stream, columns)
     chain = Chain(recipe, manager, observer, stream, columns, asked, tells=False)
     chain.alive = spread(stream.records, sample)
@@ -113,7 +113,8 @@ class _Planned:
                 self.observer.advanced(len(window.rows), 0)
             shares, max_length = isinstance(backend, CountsWork), backend.max_length
         for name in likelihoods:
-            self.columns.likelihood(f"{stage.model}.{name}").status[rows] = Status.OK
+            status = self.columns.likelihood(f"{stage.model}.{name}").status
+            status[self.columns.entries(rows)] = Status.OK
         self.observer.finished()
         before = self.recipe.steps[: self.recipe.steps.index(step)]
         self.models.append(

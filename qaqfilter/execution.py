@@ -18,6 +18,7 @@ from qaqfilter.types import Ints, LikelihoodColumn, Origin, Window
 class WindowScores:
     """What scoring one window gave: its rows, a column a likelihood, and what it cost.
 
+    A column has `Record.units` entries for each record of the window, in order.
     `cut` holds how many tokens were cut off the end of each record's answer; `batch_tokens` and
     `facts` are those of the backend that computed it. `not_finite` counts the records with a
     likelihood that is NaN or infinite, of which `first_not_finite` is the first.

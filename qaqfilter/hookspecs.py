@@ -21,7 +21,8 @@ from qaqfilter.execution import Executor
 from qaqfilter.model_files import Locator
 from qaqfilter.protocols import Backend, Component, PromptFormat, Selector, Sink, Source
 from qaqfilter.reports import RunReport
-from qaqfilter.types import Decisions, Table
+from qaqfilter.table import Table
+from qaqfilter.types import Decisions
 
 if TYPE_CHECKING:
     import click

@@ -16,12 +16,12 @@ from qaqfilter.manager import PluginManager
 from qaqfilter.options import Options
 from qaqfilter.protocols import Backend, Component, Need, Resources, Selector, Source
 from qaqfilter.recipe import Recipe, build_recipe
+from qaqfilter.table import Table
 from qaqfilter.types import (
     BadRecord,
     Floats,
     Origin,
     Record,
-    Table,
 )
 from qaqfilter.yamlfile import YamlFile
 

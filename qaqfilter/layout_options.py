@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from qaqfilter.errors import SourceError
-from qaqfilter.layouts import LAYOUTS, FieldMap, Layout, by_fields, detect
+from qaqfilter.layouts import LAYOUTS, FieldMap, Layout, Turns, by_fields, detect
 from qaqfilter.options import Options, RecipeGlob
 from qaqfilter.row_fields import Row
 
@@ -43,10 +43,12 @@ class LayoutOptions(Options):
     fields: FieldMap | None = Field(
         None, description="The fields by name, where no layout fits: {query: ..., answer: ...}."
     )
-    turns: Literal["last"] = Field(
+    turns: Turns = Field(
         "last",
-        description="What of a conversation is scored: the `last` assistant turn is the answer, "
-        "the turn before it the query, and all before that is context.",
+        description="What of a conversation is scored. `last`: the last assistant turn is the "
+        "answer, the turn before it the query, and all before that is context. `each`: every "
+        "answer, with all before it as context; a step's `combine` makes one score of theirs. "
+        "`all`: every answer likewise, their log-likelihoods added up as if they were one.",
     )
 
     @model_validator(mode="after")
@@ -76,6 +78,10 @@ def find_layout(options: LayoutOptions, rows: Iterable[tuple[object, Row]]) -> L
     Raises SourceError where `layout: auto` finds none among them. Without any row it is the first
     layout, since what there is is bad in any.
     """
+    return _found(options, rows).scoring(options.turns)
+
+
+def _found(options: LayoutOptions, rows: Iterable[tuple[object, Row]]) -> Layout:
     if options.fields is not None:
         return by_fields(options.fields)
     if options.layout != "auto":

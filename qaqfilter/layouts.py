@@ -8,32 +8,54 @@ into `layout_options.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from qaqfilter.conversations import Dialogue, last_turn
+from qaqfilter.conversations import Dialogue, earlier_exchanges, last_turn
 from qaqfilter.errors import SourceError
 from qaqfilter.options import Options
 from qaqfilter.row_fields import Row, find, kind, label, names, optional, present, text
 from qaqfilter.types import Origin, Record, Turn
 
+Turns = Literal["last", "each", "all"]
+"""Which exchanges of a conversation are scored: the last, each for itself, or all together."""
+
 
 class Content(NamedTuple):
-    """What a record is made of. `system` is None where there is none, `id` never empty."""
+    """What a record is made of. `system` is None where there is none, `id` never empty.
+
+    `history`, `earlier` and `pooled` are as in `Record`.
+    """
 
     query: str
     answer: str
     system: str | None
     id: str
     history: tuple[Turn, ...] = ()
+    earlier: tuple[int, ...] = ()
+    pooled: bool = False
+
+    def scoring(self, turns: Turns) -> Content:
+        """The same, with earlier exchanges to be scored too, where there are any."""
+        earlier = () if turns == "last" else earlier_exchanges(self.history)
+        return self._replace(earlier=earlier, pooled=turns == "all") if earlier else self
 
     def record(self, row: bytes, origin: Origin, fields: Mapping[str, Any]) -> Record:
         """The record: this content, and the row it was read from."""
         return Record(
-            self.id, self.query, self.answer, row, origin, self.system, fields, self.history
+            self.id,
+            self.query,
+            self.answer,
+            row,
+            origin,
+            self.system,
+            fields,
+            self.history,
+            self.earlier,
+            self.pooled,
         )
 
 
@@ -49,6 +71,12 @@ class Layout:
     read: Callable[[Row], Content]
     turns: bool = False
 
+    def scoring(self, turns: Turns) -> Layout:
+        """The layout as one that reads what `turns` of a recipe asks for."""
+        if turns == "last":
+            return self
+        return replace(self, read=lambda row: self.read(row).scoring(turns))
+
     def fits(self, row: Row) -> bool:
         """Whether `row` may be in this layout, by its fields alone."""
         return all(
@@ -59,14 +87,28 @@ class Layout:
 class FieldMap(Options):
     """Names of the fields; a dot goes into a nested object: `meta.task`."""
 
-    query: str = Field(min_length=1, description="The field that holds the query.")
-    answer: str = Field(min_length=1, description="The field that holds the answer.")
+    query: str | None = Field(None, min_length=1, description="The field that holds the query.")
+    answer: str | None = Field(None, min_length=1, description="The field that holds the answer.")
+    conversation: str | None = Field(
+        None,
+        min_length=1,
+        description="Instead of both: the field that holds a list of turns, each with `role` and "
+        "`content`, or `from` and `value`.",
+    )
     id: str | None = Field(
         None, description="The field that holds the id; else `id`, else a digest of the content."
     )
     system: str | None = Field(
         None, description="The field that holds the system text; it may be missing or null."
     )
+
+    @model_validator(mode="after")
+    def _either(self) -> FieldMap:
+        if (self.query is None) != (self.answer is None) or (
+            (self.query is None) == (self.conversation is None)
+        ):
+            raise ValueError("name `query` and `answer`, or `conversation` instead of both")
+        return self
 
 
 def _alpaca(row: Row) -> Content:
@@ -125,16 +167,20 @@ def by_fields(wanted: FieldMap) -> Layout:
     """The layout that a recipe spells out."""
 
     def read(row: Row) -> Content:
-        query, answer = text(row, wanted.query), text(row, wanted.answer)
         system = None if wanted.system is None else optional(row, wanted.system)
+        if wanted.conversation is not None:
+            content = _dialogue(row, last_turn(present(row, wanted.conversation), system))
+        else:
+            assert wanted.query is not None and wanted.answer is not None, "as validated"
+            content = _content(row, text(row, wanted.query), text(row, wanted.answer), system)
         if wanted.id is None:
-            return _content(row, query, answer, system)
+            return content
         own = label(find(row, wanted.id))
         if own is None:
             raise ValueError(f"field {wanted.id!r} is missing, or no text or whole number")
-        return Content(query, answer, system, own)
+        return content._replace(id=own)
 
-    return Layout("fields", (wanted.query, wanted.answer), read)
+    return Layout("fields", (), read)
 
 
 def detect(row: Row) -> Sequence[str]:

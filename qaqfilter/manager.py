@@ -21,7 +21,8 @@ from qaqfilter.hookspecs import PROJECT, Specs
 from qaqfilter.model_files import Locator, ModelFiles
 from qaqfilter.protocols import Component
 from qaqfilter.reports import RunReport
-from qaqfilter.types import Decisions, Table
+from qaqfilter.table import Table
+from qaqfilter.types import Decisions
 
 KINDS: Mapping[str, str] = {
     "source": "qaqfilter_sources",

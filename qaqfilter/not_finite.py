@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from qaqfilter.errors import TooManyBadRecords
 from qaqfilter.execution import WindowScores
 from qaqfilter.identity import fingerprint
-from qaqfilter.types import Origin, Status
+from qaqfilter.types import Ints, Origin, Status
 
 
-def count_not_finite(statuses: Sequence[NDArray[np.int8]]) -> tuple[int, int | None]:
-    """How many records are null for this reason in any likelihood's statuses; the first's index."""
-    rows = np.unique(np.concatenate([np.flatnonzero(s == Status.NOT_FINITE) for s in statuses]))
+def count_not_finite(statuses: Sequence[NDArray[np.int8]], owner: Ints) -> tuple[int, int | None]:
+    """How many records are null for this reason in any likelihood's statuses; the first's index.
+
+    `owner` is the index of the record that each entry belongs to.
+    """
+    rows = np.unique(np.concatenate([owner[s == Status.NOT_FINITE] for s in statuses]))
     return len(rows), int(rows[0]) if len(rows) else None
 
 

@@ -21,13 +21,15 @@ Requests = Mapping[str, Request]
 class Prepared:
     """A window and its plan.
 
-    `status` is [records, likelihoods]; those that are OK are the plan's requests, row by row.
-    `cut` holds how many tokens were cut off the end of each record's answer.
+    `status` is [exchanges, likelihoods], a record's exchanges one after the other; those that are
+    OK are the plan's requests, row by row. `owner` is the place of each exchange's record in the
+    window, ascending. `cut` holds how many tokens were cut off the end of each exchange's answer.
     """
 
     window: Window
     plan: Plan
     status: NDArray[np.int8]
+    owner: Ints
     cut: Ints
 
 
@@ -51,16 +53,19 @@ class Preparer:
         """Tokenise the window, find what is undefined, and plan the rest."""
         # All four, whichever are wanted: a record's answer is cut alike in every step.
         names = LIKELIHOODS if self._cuts else self._likelihoods
-        requests = [self._requests(record, names) for record in window.records]
+        exchanges, owner = _exchanges(window.records)
+        requests = [self._requests(exchange, names) for exchange in exchanges]
         self._encode.learn(request for row in requests for request in row.values())
         cut = [self._excess(row) if self._cuts else 0 for row in requests]
         status = np.zeros((len(requests), len(self._likelihoods)), dtype=np.int8)
-        asked: list[list[Encoded]] = []
-        for index, (record, row) in enumerate(zip(window.records, requests, strict=True)):
-            encoded = [self._encoded(n, record, row, cut[index]) for n in self._likelihoods]
+        # By record, for what is asked of an exchange is the beginning of what is asked of the next.
+        asked: list[list[Encoded]] = [[] for _ in window.records]
+        for index, (exchange, row) in enumerate(zip(exchanges, requests, strict=True)):
+            encoded = [self._encoded(n, exchange, row, cut[index]) for n in self._likelihoods]
             status[index] = [e if isinstance(e, Status) else Status.OK for e in encoded]
-            asked.append([e for e in encoded if isinstance(e, Encoded)])
-        return Prepared(window, plan(asked), status, np.array(cut, dtype=np.int64))
+            asked[owner[index]] += [e for e in encoded if isinstance(e, Encoded)]
+        places = np.array(owner, dtype=np.int64)
+        return Prepared(window, plan(asked), status, places, np.array(cut, dtype=np.int64))
 
     def _requests(self, record: Record, names: Sequence[str]) -> Requests:
         """The requests that exist: not those with nothing to score, or nothing to score it by."""
@@ -101,3 +106,14 @@ class Preparer:
         excess = max(len(e.ids) for e in encoded.values()) - self._backend.max_length
         answer = len(encoded["answer"].ids) - encoded["answer"].start
         return excess if 0 < excess < answer else 0
+
+
+def _exchanges(records: Sequence[Record]) -> tuple[list[Record], list[int]]:
+    """What is scored of some records, and the place of the record that each exchange is of."""
+    found: list[Record] = []
+    owner: list[int] = []
+    for place, record in enumerate(records):
+        own = record.exchanges()
+        found += own
+        owner += [place] * len(own)
+    return found, owner

@@ -44,7 +44,7 @@ def preview_recipe(
     observer.finished()
     stream = RecordStream(_Held(taken), recipe.input)
     stream.survey(lambda bad: None, lambda records, tokens: None)
-    columns = Columns(stream.records)
+    columns = Columns(stream.records, units=stream.units)
     models = Models(recipe, manager, observer, stream, columns, lambda: None)
     chain = Chain(recipe, manager, observer, stream, columns, models, tells=False)
     chain.decide_all()
@@ -98,8 +98,8 @@ def _drawn(source: Source, recipe: Recipe, most: int, seed: int) -> list[Record]
 def _numbers(columns: Columns) -> dict[str, list[float | None]]:
     """Columns of the steps, then nats a token of every likelihood."""
     found = {name: values.tolist() for name, values in columns.numbers.items()}
-    for name, column in columns.likelihoods.items():
-        found[f"{name}.nll"] = column.nll.tolist()
+    for name in columns.likelihoods:
+        found[f"{name}.nll"] = columns.pooled(name).nll.tolist()
     return {
         name: [None if math.isnan(value) else value for value in values]
         for name, values in found.items()

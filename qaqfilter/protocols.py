@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from qaqfilter.costs import Work
 from qaqfilter.model_files import ChatTemplate, ModelFiles
+from qaqfilter.table import Table
 from qaqfilter.types import (
     BadRecord,
     Decisions,
@@ -20,7 +21,6 @@ from qaqfilter.types import (
     Record,
     Rejection,
     Request,
-    Table,
     TokenSequence,
 )
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from qaqfilter.digests import Sha256
 from qaqfilter.keep import Keep, Strata
 from qaqfilter.options import Options, RecipePath
+from qaqfilter.units import Combine
 
 TooLong = Literal["reject", "cut_answer"]
 
@@ -55,6 +56,11 @@ class StepKeys(Options):
     strata: Strata | None = Field(None, description="Ranks are taken inside equal-count bins.")
     group: str | None = Field(
         None, description="A field of the record: each of its values is ranked among its peers."
+    )
+    combine: Combine = Field(
+        "mean",
+        description="With `turns: each`: how the scores of a conversation's exchanges become the "
+        "record's score.",
     )
     prompt: Any = Field(None, description="A prompt block for this step alone.")
 

@@ -1,7 +1,7 @@
 """scores.parquet: one row a record, a column a number; null where undefined or not computed.
 
     id, part, ordinal, kept, step, reason    which record it is, and what became of it
-    <view>.<likelihood>.logprob              sum over its tokens, nats
+    <view>.<likelihood>.logprob              sum over its tokens, nats (a list: one an exchange)
     <view>.<likelihood>.tokens               how many they are
     <view>.<likelihood>.missing              why there is no number (`not_scored`: nobody asked)
     <step>.<column>                          what the step measured or scored
@@ -22,11 +22,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from qaqfilter.arrow_columns import MISSING, likelihood_arrays, number_arrays, words
+from qaqfilter.arrow_columns import (
+    likelihood_arrays,
+    likelihood_column,
+    number_arrays,
+    units_of,
+    words,
+)
 from qaqfilter.columns import Columns, Group, Measured
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.fates import Fates
-from qaqfilter.types import LikelihoodColumn, Record
+from qaqfilter.types import Record
 
 SCORES = "scores.parquet"
 CHUNK = 10_000
@@ -106,7 +112,7 @@ class ScoresFile:
         yield "kept", pa.array(kept)
         yield "step", words(fates.step[here], fates.steps, kept)
         yield "reason", words(fates.reason[here], fates.reasons, kept)
-        yield from likelihood_arrays(columns, here)
+        yield from likelihood_arrays(columns, here.start, here.stop)
         yield from number_arrays(columns, here)
         for step, measured in columns.measured.items():
             yield f"{step}.measured", pa.array(measured.rows[here])
@@ -128,6 +134,7 @@ def _in_order(columns: Columns, steps: Sequence[str]) -> Columns:
         {name: columns.numbers[name] for name in sorted(columns.numbers, key=place)},
         {step: columns.groups[step] for step in steps if step in columns.groups},
         {step: columns.measured[step] for step in steps if step in columns.measured},
+        columns.units,
     )
 
 
@@ -195,9 +202,6 @@ def _metadata(file: Any) -> bytes:
 
 
 def _read(path: Path, file: Any) -> Scored:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     written = _metadata(file)
     described = orjson.loads(written)
 
@@ -205,14 +209,9 @@ def _read(path: Path, file: Any) -> Scored:
         return file.read([name])[name]
 
     columns = Columns(file.metadata.num_rows)
-    reasons = pa.array(MISSING)
     for name in described["likelihoods"]:
-        status = pc.fill_null(pc.index_in(column(f"{name}.missing"), reasons), 0)
-        columns.likelihoods[name] = LikelihoodColumn(
-            np.array(column(f"{name}.logprob").to_numpy()),
-            np.array(pc.fill_null(column(f"{name}.tokens"), 0), dtype=np.int32),
-            np.array(status, dtype=np.int8),
-        )
+        columns.units = columns.units or units_of(column(f"{name}.tokens"))
+        columns.likelihoods[name] = likelihood_column(column, name)
     for name in described["numbers"]:
         columns.numbers[name] = np.array(column(name).to_numpy())
     for step, names in described["measured"].items():

@@ -28,7 +28,16 @@ from qaqfilter.preparing import Prepared, Preparer
 from qaqfilter.protocols import Backend, LoadsLate, PromptFormat, Resources
 from qaqfilter.recipe_keys import TooLong
 from qaqfilter.store import ScoreStore, open_store
-from qaqfilter.types import Floats, Ints, LikelihoodColumn, Status, TokenSequence, Window
+from qaqfilter.types import (
+    Floats,
+    Ints,
+    LikelihoodColumn,
+    Record,
+    Status,
+    TokenSequence,
+    Window,
+)
+from qaqfilter.units import pooled
 
 Progress = Callable[[int, int], None]
 """Called with (records done, tokens done) after every batch."""
@@ -135,23 +144,26 @@ class Scorer:
             return self._watch_ahead.call(self._prepare, window)
 
     def _score(self, prepared: Prepared) -> WindowScores:
-        window = prepared.window
-        # Which record and which likelihood each request of the plan belongs to.
-        record, likelihood = np.nonzero(prepared.status == Status.OK)
-        answers, cost = self._answers(prepared.plan, record, len(window.records))
+        window, owner = prepared.window, prepared.owner
+        # Which exchange and which likelihood each request of the plan belongs to.
+        exchange, likelihood = np.nonzero(prepared.status == Status.OK)
+        answers, cost = self._answers(prepared.plan, owner[exchange], len(window.records))
         columns = {}
         for number, name in enumerate(self._likelihoods):
-            column = LikelihoodColumn.empty(len(window.records))
+            column = LikelihoodColumn.empty(len(owner))
             column.status[:] = prepared.status[:, number]
-            column.put(record[likelihood == number], answers.take(likelihood == number))
+            column.put(exchange[likelihood == number], answers.take(likelihood == number))
             columns[name] = column
-        not_finite, first = count_not_finite([column.status for column in columns.values()])
+        not_finite, first = count_not_finite([c.status for c in columns.values()], owner)
+        counts = _exchanges_by_unit(window.records)
+        if len(counts) != len(owner):
+            columns = {name: pooled(column, counts) for name, column in columns.items()}
         with self._model.blamed("giving its facts"):
             batch_tokens, facts = self._backend.batch_tokens, self._backend.facts
         return WindowScores(
             window.rows,
             columns,
-            prepared.cut,
+            np.bincount(owner, prepared.cut, len(window.records)).astype(np.int64),
             cost,
             batch_tokens,
             facts,
@@ -203,6 +215,14 @@ class Scorer:
         """The backend's answers, checked."""
         self._load()  # here, where nobody looks at the watch
         return check_results(sequences, self._watch.call(self._backend.logprobs, sequences))
+
+
+def _exchanges_by_unit(records: Sequence[Record]) -> Ints:
+    """How many exchanges each unit has: all of a record that is pooled, else one."""
+    counts: list[int] = []
+    for record in records:
+        counts += [len(record.earlier) + 1] if record.pooled else [1] * record.units
+    return np.array(counts, dtype=np.int64)
 
 
 def _column(scores: Sequence[Score]) -> LikelihoodColumn:

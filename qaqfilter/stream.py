@@ -17,6 +17,7 @@ from qaqfilter.input_parts import InputPart, digest_of
 from qaqfilter.protocols import Source
 from qaqfilter.recipe_keys import InputKeys
 from qaqfilter.types import BadRecord, Ints, Record, Window
+from qaqfilter.units import Units
 
 CHECK_EVERY = 1024
 """Records per digest: small enough to name the place of a change, small next to the data."""
@@ -41,7 +42,8 @@ class _Block(NamedTuple):
 class RecordStream:
     """Good records of a source with their row numbers (0, 1, ... over good records only).
 
-    `survey` counts them; a stream whose `parts` are known from an earlier survey needs none.
+    `survey` counts them and their `units`; a stream whose `parts` are known from an earlier survey
+    needs none.
     """
 
     source: Source
@@ -50,6 +52,7 @@ class RecordStream:
     parts: Sequence[InputPart] = ()
     first_bad: str | None = None
     duplicate_ids: frozenset[str] = frozenset()
+    units: Units | None = None
     _blocks: list[bytes] | None = None
     _sizes: tuple[int, int] = field(init=False)
 
@@ -79,7 +82,7 @@ class RecordStream:
 
         Raises TooManyBadRecords before any model is loaded.
         """
-        hashes = array("q")
+        hashes, units = array("q"), array("i")
         blocks: list[bytes] = []
         parts: list[InputPart] = []
         bad = good_before = bad_before = first_block = 0
@@ -96,6 +99,7 @@ class RecordStream:
         for item in self._items(block_is_through):
             if isinstance(item, Record):
                 hashes.append(hash(item.id))
+                units.append(item.units)
             else:
                 bad += 1
                 self.first_bad = self.first_bad or f"{item.origin}: {item.error}"
@@ -103,6 +107,7 @@ class RecordStream:
                     quarantine(item)
                 self._refuse_bad(item, bad)
         self.parts, self._blocks = tuple(parts), blocks
+        self.units = Units.of_counts(np.frombuffer(units, dtype=np.int32))
         self._count()
         read = self.records + self.bad
         if self.keys.max_errors < 1 and self.bad > self.keys.max_errors * read:

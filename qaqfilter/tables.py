@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from qaqfilter.arrow_columns import MISSING, likelihood_arrays, number_arrays, words
+from qaqfilter.arrow_columns import (
+    likelihood_arrays,
+    likelihood_column,
+    number_arrays,
+    units_of,
+    words,
+)
 from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
@@ -19,7 +25,7 @@ from qaqfilter.protocols import Need, Source
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer
 from qaqfilter.stream import RecordStream
-from qaqfilter.types import LIKELIHOODS, BadRecord, Ints, LikelihoodColumn
+from qaqfilter.types import LIKELIHOODS, BadRecord, Ints
 
 
 def _stream(recipe: Recipe, observer: Observer) -> RecordStream:
@@ -53,14 +59,14 @@ def score_records(
     steps = [{"id": "all", "use": "likelihoods"}]
     recipe = recipe_of(manager, plugin, "score", {"models": dict(models), "steps": steps, **rest})
     stream = _stream(recipe, observer)
-    columns = Columns(stream.records)
+    columns = Columns(stream.records, units=stream.units)
     ask = Models(recipe, manager, observer, stream, columns, lambda: None)
     for model in models:
         for name in likelihoods:  # where there are no records, nobody else makes the columns
             columns.likelihood(f"{model}.{name}")
         ask(recipe.steps[0], model, likelihoods, np.arange(stream.records, dtype=np.int64))
     ids = pa.array([record.id for record in stream.read()], pa.string())
-    return pa.table({"id": ids} | dict(likelihood_arrays(columns, slice(None))))
+    return pa.table({"id": ids} | dict(likelihood_arrays(columns, 0, columns.size)))
 
 
 def select_rows(
@@ -104,19 +110,13 @@ def select_rows(
 
 def _columns(table: Any) -> Columns:
     """The likelihoods of a table by `score`, or of a scores.parquet."""
-    import pyarrow.compute as pc
-
     columns = Columns(len(table))
     for name in table.column_names:
         base = name.removesuffix(".logprob")
         if base == name or f"{base}.tokens" not in table.column_names:
             continue
-        missing = table[f"{base}.missing"].to_pylist()
-        columns.likelihoods[base] = LikelihoodColumn(
-            np.array(pc.fill_null(table[name], float("nan")), dtype=np.float64),
-            np.array(pc.fill_null(table[f"{base}.tokens"], 0), dtype=np.int32),
-            np.array([0 if w is None else MISSING.index(w) for w in missing], dtype=np.int8),
-        )
+        columns.units = columns.units or units_of(table[f"{base}.tokens"])
+        columns.likelihoods[base] = likelihood_column(table.column, base)
     return columns
 
 

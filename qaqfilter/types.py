@@ -1,14 +1,14 @@
 """The values that flow through a run, in the order in which they flow.
 
-    Record ─▶ Segment ─▶ Request ─▶ TokenSequence ─▶ LikelihoodColumn ─▶ Table ─▶ Decisions
+    Record ─▶ Segment ─▶ Request ─▶ TokenSequence ─▶ LikelihoodColumn ─▶ (Table) ─▶ Decisions
 
-All are frozen; arrays inside them are treated as read-only.
+The Table has a file of its own. All are frozen; arrays inside them are treated as read-only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from qaqfilter.printable import printable
 
-T = TypeVar("T")
 N = TypeVar("N", bound=np.generic)
 
 Floats = NDArray[np.float64]
@@ -53,6 +52,9 @@ class Record:
     """One (query, answer) pair. `row` is the untouched original, `fields` its parsed form.
 
     `history` are the turns before the query, oldest first: context in every likelihood.
+    `earlier` are the places in it of queries that are scored too, each with the turn behind it as
+    its answer. `pooled`: the likelihoods of all these exchanges are added up, as if they were one;
+    else each exchange is scored for itself.
     """
 
     id: str
@@ -63,6 +65,26 @@ class Record:
     system: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Turn, ...] = ()
+    earlier: tuple[int, ...] = ()
+    pooled: bool = False
+
+    @property
+    def units(self) -> int:
+        """How many likelihoods of each name the record has."""
+        return 1 if self.pooled else len(self.earlier) + 1
+
+    def exchanges(self) -> tuple[Record, ...]:
+        """What is scored, in order: a record for each exchange, the last of which is its own."""
+        if not self.earlier:
+            return (self,)
+        said = self.history
+        before = (
+            replace(
+                self, query=said[at].text, answer=said[at + 1].text, history=said[:at], earlier=()
+            )
+            for at in self.earlier
+        )
+        return (*before, replace(self, earlier=()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,55 +193,6 @@ def read_only(values: NDArray[N]) -> NDArray[N]:
     """The same array, which nobody may write to: a table may show the run's own columns."""
     values.flags.writeable = False
     return values
-
-
-class Table:
-    """The numbers of the records that reach a step; text is not in it.
-
-    `rows` are positions in the stream, ascending. `likelihoods` maps ``<model>.<likelihood>``
-    to columns, `columns` maps ``<step>.<column>`` to float64 arrays with NaN for null; a
-    selector also finds what its own `measure` returned there, under the bare name.
-    """
-
-    __slots__ = ("columns", "likelihoods", "rows")
-
-    def __init__(
-        self,
-        rows: Ints,
-        likelihoods: Mapping[str, LikelihoodColumn] | None = None,
-        columns: Mapping[str, Floats] | None = None,
-    ) -> None:
-        self.rows = rows
-        self.likelihoods = dict(likelihoods or {})
-        self.columns = dict(columns or {})
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self.likelihoods
-        yield from self.columns
-
-    def likelihood(self, model: str, name: str) -> LikelihoodColumn:
-        """The column ``<model>.<name>``; KeyError lists what there is."""
-        return self._find(self.likelihoods, f"{model}.{name}")
-
-    def nll(self, model: str, name: str) -> Floats:
-        """Mean negative log-likelihood of one likelihood, nats per token; NaN for null."""
-        return self.likelihood(model, name).nll
-
-    def column(self, name: str) -> Floats:
-        """A column ``<step>.<column>``, or a measured one by its own name."""
-        return self._find(self.columns, name)
-
-    @staticmethod
-    def _find(columns: Mapping[str, T], name: str) -> T:
-        try:
-            return columns[name]
-        except KeyError:
-            raise KeyError(
-                f"no column {name!r}; there are: {', '.join(columns) or 'none'}"
-            ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -527,9 +527,12 @@ def test_nulls_are_counted_by_record():
     nan, fine = int(Status.NOT_FINITE), int(Status.TOO_LONG)
     one = np.array([0, fine, nan, 0], dtype=np.int8)
     two = np.array([0, 0, nan, nan], dtype=np.int8)
-    assert count_not_finite([one, two]) == (2, 2)
-    assert count_not_finite([one]) == (1, 2)
-    assert count_not_finite([one[:2], two[:2]]) == (0, None)
+    each = np.arange(4)
+    assert count_not_finite([one, two], each) == (2, 2)
+    assert count_not_finite([one], each) == (1, 2)
+    assert count_not_finite([one[:2], two[:2]], each[:2]) == (0, None)
+    # Two exchanges of one conversation are one record.
+    assert count_not_finite([one, two], np.array([0, 0, 1, 1])) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from qaqfilter import SourceError, Turn
 from qaqfilter.layout_options import LayoutName, LayoutOptions, find_layout
-from qaqfilter.layouts import LAYOUTS, FieldMap, by_fields, content_id, detect
+from qaqfilter.layouts import LAYOUTS, Content, FieldMap, by_fields, content_id, detect
 
 
 def read(layout: str, **row: object):
@@ -20,7 +20,7 @@ def read(layout: str, **row: object):
 
 def test_query_answer() -> None:
     content = read("query_answer", query="Q", answer="A", id="r1", system="S", extra=[1])
-    assert content == ("Q", "A", "S", "r1", ())
+    assert content == Content("Q", "A", "S", "r1")
 
 
 @pytest.mark.parametrize("more", ["", None])
@@ -77,7 +77,7 @@ def test_fields_by_path() -> None:
     names = FieldMap(query="meta.task.text", answer="out", id="meta.key", system="meta.sys")
     layout = by_fields(names)
     row = {"meta": {"task": {"text": "Q"}, "key": 4}, "out": "A", "id": "not this"}
-    assert layout.read(row) == ("Q", "A", None, "4", ())
+    assert layout.read(row) == Content("Q", "A", None, "4")
     assert layout.read({**row, "meta": {**row["meta"], "sys": "S"}}).system == "S"
 
 
@@ -132,8 +132,8 @@ def test_every_layout_is_detected_and_read(name: str, row) -> None:
     """With a system text beside, an id of its own, and fields that mean nothing."""
     assert detect({"other": 1, **row}) == [name]
     whole = {**row, "system": "S", "id": 7, "other": [1]}
-    assert LAYOUTS[name].read(whole) == ("Q", "A", "S", "7", ())
-    assert LAYOUTS[name].read(row) == ("Q", "A", None, content_id("Q", "A", None), ())
+    assert LAYOUTS[name].read(whole) == Content("Q", "A", "S", "7")
+    assert LAYOUTS[name].read(row) == Content("Q", "A", None, content_id("Q", "A", None))
 
 
 def test_there_is_a_row_for_every_layout_and_a_name_in_recipes() -> None:

@@ -58,11 +58,11 @@ class Disagreement:
     def score(self, table: Table) -> Mapping[str, NDArray[np.float64]]:
         """Null in every column where either model's rmi is."""
         models = (self.config.strong, self.config.weak)
-        alone = [table.nll(model, "query") for model in models]
         rmi = [
-            nll - table.nll(model, "query_given_answer")
-            for model, nll in zip(models, alone, strict=True)
+            table.combine(table.nll(model, "query") - table.nll(model, "query_given_answer"))
+            for model in models
         ]
+        alone = [table.combine(table.nll(model, "query")) for model in models]
         lost = np.isnan(rmi[0]) | np.isnan(rmi[1])
         strong, weak = (self._ranks(r, a, lost) for r, a in zip(rmi, alone, strict=True))
         judged = strong - weak if self.config.by == "diff" else strong + weak

@@ -40,5 +40,6 @@ class Length:
         self.pieces = PIECES[config.unit]
 
     def measure(self, record: Record) -> Mapping[str, float]:
-        """Never null."""
-        return {"length": float(sum(len(self.pieces(getattr(record, s))) for s in self.sides))}
+        """Never null. Of a conversation, all exchanges that are scored count."""
+        texts = (getattr(one, side) for one in record.exchanges() for side in self.sides)
+        return {"length": float(sum(len(self.pieces(text)) for text in texts))}

@@ -146,8 +146,9 @@ class NgramBackend:
 
 def _texts(config: NgramOptions, resources: Resources) -> Iterable[bytes]:
     if config.fit is None:
-        for record in resources.records():
-            query, answer = _bytes(record.query), _bytes(record.answer)
+        exchanges = (one for record in resources.records() for one in record.exchanges())
+        for exchange in exchanges:
+            query, answer = _bytes(exchange.query), _bytes(exchange.answer)
             yield query + b"\n" + answer
             yield answer + b"\n" + query
         return
