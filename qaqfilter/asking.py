@@ -15,7 +15,7 @@ from qaqfilter.execution import Executor
 from qaqfilter.identity import fingerprint
 from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
-from qaqfilter.not_finite import NotFinite
+from qaqfilter.nulls import NullLimit
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer
 from qaqfilter.scoring import ScoringStage
@@ -85,7 +85,7 @@ class Models:
             self.recipe, self.manager, self.stream, step, model=model, likelihoods=likelihoods
         )
         stage.progress = self.observer.advanced
-        finite = NotFinite(str(stage.culprit), len(rows), self.recipe.input.max_errors)
+        limit = NullLimit(str(stage.culprit), len(rows), self.recipe.input.max_errors)
         block = self.recipe.executor
         executor: Executor = block.component.create(block.options)
         self.observer.started(f"scoring ({view})", len(rows))
@@ -98,7 +98,7 @@ class Models:
             for name, column in answer.columns.items():
                 entries = self.columns.entries(answer.rows)
                 self.columns.likelihood(f"{view}.{name}").put(entries, column)
-            finite.see(answer)
+            limit.see(answer)
             if keys.too_long == "cut_answer":
                 self.columns.number(f"{view}.cut")[answer.rows] = answer.cut
             cost += answer.cost

@@ -8,6 +8,7 @@ QaqfilterError                  exit code 1
 ├── SourceError                 the input cannot be read, or changed between two reads
 ├── ModelError                  a model cannot be found, loaded or verified
 ├── PromptError                 a prompt or chat template cannot carry the data untouched
+│   └── PromptRefused           it refuses this record: its order of turns, or its system text
 ├── BackendError                a backend failed, or broke its contract (wrong count, above 0)
 │   └── BackendHung             a backend took longer than the recipe allows
 ├── StoreError                  scores cannot be stored, or were found damaged
@@ -60,6 +61,10 @@ class ModelError(QaqfilterError):
 
 class PromptError(QaqfilterError):
     """A prompt cannot carry the data untouched, or the model lacks a chat template."""
+
+
+class PromptRefused(PromptError):  # noqa: N818 - reads as the sentence it is
+    """A template refuses a record's order of turns or its system text; others may fare better."""
 
 
 class BackendError(QaqfilterError):

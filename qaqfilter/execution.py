@@ -8,10 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from qaqfilter.costs import Cost
 from qaqfilter.types import Ints, LikelihoodColumn, Origin, Window
+
+
+class Nulls(NamedTuple):
+    """Records of a window without a number, for a reason that may be the model's or the prompt's.
+
+    `why` are its own words about the first of them, where it has any.
+    """
+
+    records: int
+    first: Origin
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +31,8 @@ class WindowScores:
 
     A column has `Record.units` entries for each record of the window, in order.
     `cut` holds how many tokens were cut off the end of each record's answer; `batch_tokens` and
-    `facts` are those of the backend that computed it. `not_finite` counts the records with a
-    likelihood that is NaN or infinite, of which `first_not_finite` is the first.
+    `facts` are those of the backend that computed it. `not_finite` are records with a likelihood
+    that is NaN or infinite, `refused` those that the prompt cannot show.
     """
 
     rows: Ints
@@ -30,8 +41,8 @@ class WindowScores:
     cost: Cost
     batch_tokens: int
     facts: Mapping[str, object]
-    not_finite: int = 0
-    first_not_finite: Origin | None = None
+    not_finite: Nulls | None = None
+    refused: Nulls | None = None
 
 
 class Stage(Protocol):

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qaqfilter.encoding import Encoded, Encoder
+from qaqfilter.errors import PromptRefused
+from qaqfilter.execution import Nulls
 from qaqfilter.planning import Plan, plan
 from qaqfilter.protocols import Backend, PromptFormat
 from qaqfilter.recipe_keys import TooLong
-from qaqfilter.types import LIKELIHOODS, Ints, Record, Request, Status, Window
+from qaqfilter.types import LIKELIHOODS, Ints, Origin, Record, Request, Status, Window
 
 Requests = Mapping[str, Request]
 
@@ -24,6 +26,7 @@ class Prepared:
     `status` is [exchanges, likelihoods], a record's exchanges one after the other; those that are
     OK are the plan's requests, row by row. `owner` is the place of each exchange's record in the
     window, ascending. `cut` holds how many tokens were cut off the end of each exchange's answer.
+    `refused` are records that the prompt cannot show.
     """
 
     window: Window
@@ -31,6 +34,7 @@ class Prepared:
     status: NDArray[np.int8]
     owner: Ints
     cut: Ints
+    refused: Nulls | None = None
 
 
 class Preparer:
@@ -48,38 +52,67 @@ class Preparer:
         self._likelihoods = tuple(likelihoods)
         self._cuts = too_long == "cut_answer"
         self._encode = Encoder(backend)
+        self._refused: dict[Origin, str] = {}
 
     def __call__(self, window: Window) -> Prepared:
         """Tokenise the window, find what is undefined, and plan the rest."""
         # All four, whichever are wanted: a record's answer is cut alike in every step.
         names = LIKELIHOODS if self._cuts else self._likelihoods
         exchanges, owner = _exchanges(window.records)
-        requests = [self._requests(exchange, names) for exchange in exchanges]
+        self._refused = {}
+        missing: list[dict[str, Status]] = [{} for _ in exchanges]
+        requests = [
+            self._requests(exchange, names, lost)
+            for exchange, lost in zip(exchanges, missing, strict=True)
+        ]
         self._encode.learn(request for row in requests for request in row.values())
         cut = [self._excess(row) if self._cuts else 0 for row in requests]
         status = np.zeros((len(requests), len(self._likelihoods)), dtype=np.int8)
         # By record, for what is asked of an exchange is the beginning of what is asked of the next.
         asked: list[list[Encoded]] = [[] for _ in window.records]
-        for index, (exchange, row) in enumerate(zip(exchanges, requests, strict=True)):
-            encoded = [self._encoded(n, exchange, row, cut[index]) for n in self._likelihoods]
+        for index, (row, lost) in enumerate(zip(requests, missing, strict=True)):
+            encoded = [
+                lost[name] if name in lost else self._encoded(name, row, cut[index])
+                for name in self._likelihoods
+            ]
             status[index] = [e if isinstance(e, Status) else Status.OK for e in encoded]
             asked[owner[index]] += [e for e in encoded if isinstance(e, Encoded)]
-        places = np.array(owner, dtype=np.int64)
-        return Prepared(window, plan(asked), status, places, np.array(cut, dtype=np.int64))
+        return Prepared(
+            window,
+            plan(asked),
+            status,
+            np.array(owner, dtype=np.int64),
+            np.array(cut, dtype=np.int64),
+            self._nulls(),
+        )
 
-    def _requests(self, record: Record, names: Sequence[str]) -> Requests:
-        """The requests that exist: not those with nothing to score, or nothing to score it by."""
-        return {
-            name: self._prompt.request(name, record)
-            for name in names
-            if (record.query or name == "answer") and (record.answer or name == "query")
-        }
+    def _nulls(self) -> Nulls | None:
+        """What the prompt refused of this window."""
+        if not self._refused:
+            return None
+        first, why = next(iter(self._refused.items()))
+        return Nulls(len(self._refused), first, why)
 
-    def _encoded(self, name: str, record: Record, requests: Requests, cut: int) -> Encoded | Status:
+    def _requests(
+        self, record: Record, names: Sequence[str], missing: dict[str, Status]
+    ) -> Requests:
+        """The requests that exist; why the others do not is put into `missing`."""
+        found = {}
+        for name in names:
+            if not record.query and name != "answer":
+                missing[name] = Status.EMPTY_QUERY
+            elif not record.answer and name != "query":
+                missing[name] = Status.EMPTY_ANSWER
+            else:
+                try:
+                    found[name] = self._prompt.request(name, record)
+                except PromptRefused as error:
+                    missing[name] = Status.NO_PROMPT
+                    self._refused.setdefault(record.origin, str(error))
+        return found
+
+    def _encoded(self, name: str, requests: Requests, cut: int) -> Encoded | Status:
         """A likelihood's ids, or the reason why it does not exist."""
-        if name not in requests:
-            no_query = name != "answer" and not record.query
-            return Status.EMPTY_QUERY if no_query else Status.EMPTY_ANSWER
         encoded = self._shortened(name, requests, cut)
         if encoded.start == len(encoded.ids):
             return Status.EMPTY_QUERY if name.startswith("query") else Status.EMPTY_ANSWER

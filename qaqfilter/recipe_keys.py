@@ -27,7 +27,8 @@ class InputKeys(Options):
         ge=0,
         description="Most bad records, skipped ones too, before the run fails (exit code 3): "
         "below 1 a share of what is read, from 1 on a count. Also, for each model by itself, most "
-        "records with a likelihood that is NaN or infinite, of those that it is asked about.",
+        "records with a likelihood that is NaN or infinite, and most that its prompt cannot show, "
+        "of those that it is asked about.",
     )
 
 

@@ -20,7 +20,7 @@ from qaqfilter.execution import WindowScores
 from qaqfilter.hanging import Watch
 from qaqfilter.identity import Score
 from qaqfilter.metering import Clock, cost_of, records_done, work_of
-from qaqfilter.not_finite import count_not_finite
+from qaqfilter.nulls import not_finite
 from qaqfilter.opening import Opened, opened
 from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.planning import Plan, Results, check_results
@@ -154,7 +154,7 @@ class Scorer:
             column.status[:] = prepared.status[:, number]
             column.put(exchange[likelihood == number], answers.take(likelihood == number))
             columns[name] = column
-        not_finite, first = count_not_finite([c.status for c in columns.values()], owner)
+        nulls = not_finite([c.status for c in columns.values()], owner, window.records)
         counts = _exchanges_by_unit(window.records)
         if len(counts) != len(owner):
             columns = {name: pooled(column, counts) for name, column in columns.items()}
@@ -167,8 +167,8 @@ class Scorer:
             cost,
             batch_tokens,
             facts,
-            not_finite,
-            None if first is None else window.records[first].origin,
+            nulls,
+            prepared.refused,
         )
 
     def _answers(self, plan: Plan, record: Ints, records: int) -> tuple[LikelihoodColumn, Cost]:

@@ -138,6 +138,7 @@ class Status(IntEnum):
     TOO_LONG = 3
     NOT_FINITE = 4
     NOT_SCORED = 5
+    NO_PROMPT = 6
 
     @property
     def reason(self) -> str:

@@ -36,11 +36,11 @@ from qaqfilter import (
 from qaqfilter.blame import Culprit
 from qaqfilter.cli import run_cli
 from qaqfilter.digests import checked, weight_files
-from qaqfilter.execution import WindowScores
+from qaqfilter.execution import Nulls, WindowScores
 from qaqfilter.hanging import Watch, _Task
 from qaqfilter.manager import load_plugins
 from qaqfilter.model_files import ModelFiles
-from qaqfilter.not_finite import NotFinite, count_not_finite
+from qaqfilter.nulls import NullLimit, not_finite
 from qaqfilter.planning import check_results
 from qaqfilter.recipe import load_recipe
 from qaqfilter.scoring import ScoringStage
@@ -520,7 +520,8 @@ def test_a_limit_is_a_positive_number(sick, value):
 
 def scores_of(rows: int, bad: int = 0, first: Origin | None = None) -> WindowScores:
     empty = np.zeros(rows, dtype=np.int64)
-    return WindowScores(empty, {}, empty, None, 1, {"backend": "x"}, bad, first)
+    nulls = Nulls(bad, first) if first else None
+    return WindowScores(empty, {}, empty, None, 1, {"backend": "x"}, nulls)
 
 
 def test_nulls_are_counted_by_record():
@@ -528,18 +529,19 @@ def test_nulls_are_counted_by_record():
     one = np.array([0, fine, nan, 0], dtype=np.int8)
     two = np.array([0, 0, nan, nan], dtype=np.int8)
     each = np.arange(4)
-    assert count_not_finite([one, two], each) == (2, 2)
-    assert count_not_finite([one], each) == (1, 2)
-    assert count_not_finite([one[:2], two[:2]], each[:2]) == (0, None)
+    records = [Record(str(n), "q", "a", b"", Origin("x", n)) for n in each.tolist()]
+    assert not_finite([one, two], each, records) == Nulls(2, Origin("x", 2))
+    assert not_finite([one], each, records) == Nulls(1, Origin("x", 2))
+    assert not_finite([one[:2], two[:2]], each[:2], records) is None
     # Two exchanges of one conversation are one record.
-    assert count_not_finite([one, two], np.array([0, 0, 1, 1])) == (1, 1)
+    assert not_finite([one, two], np.array([0, 0, 1, 1]), records) == Nulls(1, Origin("x", 1))
 
 
 @pytest.mark.parametrize(
     ("max_errors", "allowed"), [(0, 0), (0.01, 10), (0.0199, 19), (1, 1), (5, 5), (0.999, 999)]
 )
 def test_the_limit_is_a_share_of_all_records_or_a_count(max_errors, allowed):
-    counter = NotFinite("model 'm'", 1000, max_errors)
+    counter = NullLimit("model 'm'", 1000, max_errors)
     counter.see(scores_of(0))
     first = Origin("data.jsonl", 6, 7)
     if allowed:

@@ -17,9 +17,12 @@ from outputs import visible
 from qaqfilter import (
     LIKELIHOODS,
     LikelihoodColumn,
+    PromptError,
+    PromptRefused,
     QaqfilterError,
     RecipeError,
     Table,
+    TooManyBadRecords,
     Turn,
     UsageError,
     equal_count_bins,
@@ -429,3 +432,66 @@ def test_a_table_without_units_combines_to_itself():
     table = Table(np.arange(2))
     assert table.combine(values) is values
     assert table.records == 2
+
+
+# --- conversations that a template refuses
+
+ALTERNATE = (
+    "{% for m in messages %}{% if m.role not in ('user', 'assistant') %}"
+    "{{ raise_exception('only users and assistants') }}{% endif %}<{{ m.role }}>{{ m.content }}"
+    "{% endfor %}"
+)
+
+
+@pytest.fixture
+def refusing(tmp_path: Path) -> Path:
+    """Ten conversations, of which one holds a system text and one a tool's turn."""
+    rows = [talk(f"t{n}", "add", "two", "add more", "three", system=None) for n in range(10)]
+    rows[3] = talk("system", "add", "two", system="be brief")
+    tool = talk("tool", "add", "two", "add more", "three")
+    tool["messages"][1:1] = [{"role": "tool", "content": "ran"}]
+    rows[7] = tool
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "template.jinja").write_text(ALTERNATE)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "version: 1\nname: talks\ninput: {use: jsonl, path: talks.jsonl, max_errors: 2}\n"
+        "models: {toy: {use: ngram}}\nprompt: {use: chat, template: template.jinja}\n"
+        "steps: [{id: r, use: rmi, keep: {min: -100}}]\noutput: {use: jsonl, path: out}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("turns", ["last", "each", "all"])
+def test_what_a_template_refuses_is_a_null(tmp_path, refusing, turns):
+    report = qaqfilter.run(refusing, overrides=[f"input.turns={turns}"])
+    assert (report.kept, report.rejected) == (8, 2)
+    rejected = [
+        json.loads(x) for x in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()
+    ]
+    assert [(r["id"], r["reason"]) for r in rejected] == [
+        ("system", "no_prompt"),
+        ("tool", "no_prompt"),
+    ]
+    # Selected anew from the file, they are null for the same reason.
+    qaqfilter.select_recipe(refusing, overrides=[f"input.turns={turns}"], replace=True)
+    again = [json.loads(x) for x in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    assert again == rejected
+
+
+def test_many_refusals_end_the_run(refusing):
+    with pytest.raises(TooManyBadRecords) as caught:
+        qaqfilter.run(refusing, overrides=["input.max_errors=1"])
+    message = str(caught.value)
+    assert "the prompt of model 'toy' (ngram) cannot show 2 of the 10 records" in message
+    assert "the first is talks.jsonl:4: " in message
+    assert "only users and assistants (in a record with a system text of its own)" in message
+    assert "no_prompt" in message
+
+
+def test_a_template_that_shows_nobody_ends_the_run_at_once(tmp_path, refusing):
+    (tmp_path / "template.jinja").write_text("{{ raise_exception('never') }}")
+    (tmp_path / "talks.jsonl").write_text('{"query": "a", "answer": "b"}\n')
+    with pytest.raises(PromptError, match="never") as caught:
+        qaqfilter.run(refusing)
+    assert not isinstance(caught.value, PromptRefused)

@@ -13,7 +13,7 @@ Earlier turns of a conversation stand before these, in all four, as turns of the
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from qaqfilter import (
     ModelLocation,
     Options,
     PromptError,
+    PromptRefused,
     RecipePath,
     Record,
     Request,
@@ -147,12 +148,9 @@ class Chat:
                 trim=self._config.trim,
             )
         except PromptError as error:
-            if not roles:
+            if not roles and not has_system:
                 raise
-            shown = ", ".join(roles[:10]) + (", …" if len(roles) > 10 else "")
-            raise PromptError(
-                f"{error} (in a conversation whose query follows the turns {shown})"
-            ) from error
+            raise PromptRefused(f"{error} ({_what(has_system, roles)})") from error
 
     def _render(self, likelihood: str, roles: tuple[str, ...], slots: Mapping[str, str]) -> str:
         user = slots[_USER[likelihood]] if likelihood in _USER else ""
@@ -174,6 +172,14 @@ class Chat:
         if system and "system" not in slots and system.strip() not in text:
             raise PromptError(f"{self._template.origin}: the template leaves out the system text")
         return text
+
+
+def _what(has_system: bool, roles: Sequence[str]) -> str:
+    """What is particular of the records that a shape is for."""
+    said = ", ".join(roles[:10]) + (", …" if len(roles) > 10 else "")
+    system = "in a record with a system text of its own" if has_system else ""
+    talk = f"in a conversation whose query follows the turns {said}" if roles else ""
+    return ", ".join(filter(None, (system, talk)))
 
 
 def _choose(config: ChatOptions, own: ChatTemplate | None, resources: Resources) -> ChatTemplate:
