@@ -165,7 +165,10 @@ def _in_data(item: Mapping[str, Any], raw: Any) -> Location:
         ):
             where.append(key)
             raw = raw[key]
-    known = isinstance(raw, dict | list) and (isinstance(raw, list) == isinstance(last, int))
+    missing = item["type"] == "missing"  # the one error of a key that the data do not have
+    known = (isinstance(raw, dict) and (missing or last in raw)) or (
+        isinstance(raw, list) and isinstance(last, int)
+    )
     return (*where, last) if item["loc"] and known else tuple(where)
 
 

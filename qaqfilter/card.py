@@ -128,7 +128,14 @@ def _counts(report: RunReport, chain: Chain) -> str:
             bound = _bound(chain, step.id, reason)
             rows.append((code(step.id), f"rejected: {code(reason)}", f"{count}", bound))
     rows.append(("", "kept", f"{report.kept}", ""))
-    return table(("step", "what", "records", "bound"), rows)
+    counts = table(("step", "what", "records", "bound"), rows)
+    groups = [
+        (code(step.id), code(group.name), f"{group.read}", f"{group.kept}")
+        for step in report.steps
+        for group in step.groups
+    ]
+    listed = table(("step", "group", "reached it", "kept"), groups)
+    return f"{counts}\n{listed}" if groups else counts
 
 
 def _bound(chain: Chain, step: str, reason: str) -> str:

@@ -12,11 +12,13 @@ from typing import Protocol
 import numpy as np
 
 from qaqfilter.columns import Columns
-from qaqfilter.deciding import decide_step, group_steps, is_filter, score_step
+from qaqfilter.deciding import decide_step, group_steps, is_filter, quotas_of, score_step
 from qaqfilter.fates import Fates
+from qaqfilter.groups import Group
 from qaqfilter.manager import PluginManager
 from qaqfilter.measuring import measure
 from qaqfilter.protocols import Scores
+from qaqfilter.quotas import group_reports
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer, StepReport
 from qaqfilter.stream import RecordStream
@@ -101,7 +103,7 @@ class Chain:
 
     def _keeps(self, step: Step, rows: Ints) -> Bools:
         """A filter's decision over some rows, so that the next step does not measure in vain."""
-        decisions, _ = self._decide(step, rows)
+        decisions, *_ = self._decide(step, rows)
         return decisions.kept
 
     def _score(self, steps: Sequence[Step]) -> None:
@@ -120,7 +122,7 @@ class Chain:
     # --- decisions ----------------------------------------------------------------------
 
     def _finish(self, step: Step) -> None:
-        decisions, table = self._decide(step, self.alive)
+        decisions, table, group = self._decide(step, self.alive)
         if self.tells:
             self.manager.step_finished(step.id, table, decisions)
         self.fates.put(step.id, self.alive, decisions)
@@ -134,11 +136,22 @@ class Chain:
                 read=len(self.alive),
                 kept=int(decisions.kept.sum()),
                 rejected={names[r]: int(c) for r, c in zip(reasons, counts, strict=True)},
+                groups=() if group is None else group_reports(group, decisions.kept),
             )
         )
+        self._tell_shortages(step, group, decisions.kept)
         self.alive = self.alive[decisions.kept]
 
-    def _decide(self, step: Step, rows: Ints) -> tuple[Decisions, Table]:
+    def _tell_shortages(self, step: Step, group: Group | None, kept: Bools) -> None:
+        quotas, keep = quotas_of(step, group), step.keys.keep
+        if quotas is None or keep is None or keep.invert:
+            return
+        lines = list(quotas.shortages(kept))
+        if lines:
+            title = f"step {step.id!r}: not every group ({step.keys.group}) has its quota"
+            self.observer.message("\n  ".join([title, *lines]))
+
+    def _decide(self, step: Step, rows: Ints) -> tuple[Decisions, Table, Group | None]:
         needs = [(f"{m}.{name}", f"{step.view(m)}.{name}") for m, name in step.needs]
         table = self.columns.table(step.id, rows, needs)
         scored = table
@@ -147,5 +160,13 @@ class Chain:
         for name, values in score_step(step, scored).items():
             self.columns.put(f"{step.id}.{name}", rows, values)
             table.columns[f"{step.id}.{name}"] = values
-        group = self.columns.groups.get(step.id)
-        return decide_step(step, table, None if group is None else group.codes[rows]), table
+        group = self._group(step, table, rows)
+        return decide_step(step, table, group), table, group
+
+    def _group(self, step: Step, table: Table, rows: Ints) -> Group | None:
+        if step.keys.group is None:
+            return None
+        name = step.group_column or f"{step.id}.group"
+        if name in self.columns.numbers:
+            return Group.of_numbers(table.column(name))
+        return self.columns.group(name).take(rows)

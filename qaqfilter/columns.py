@@ -7,20 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from qaqfilter.groups import Group
 from qaqfilter.table import Table
 from qaqfilter.types import Bools, Floats, Ints, LikelihoodColumn, Status, read_only
 from qaqfilter.units import Combine, Units, pooled
-
-
-@dataclass(slots=True)
-class Group:
-    """The values of a field by which a step ranks its records, as codes into `words`.
-
-    A code of -1 is a record that did not get there; `words` are in order of appearance.
-    """
-
-    codes: Ints
-    words: list[str | None] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -41,7 +31,7 @@ class Columns:
     likelihoods: by ``<view>.<likelihood>``; a view is a model, or a model asked by a step's own
         prompt.
     numbers: by ``<step>.<column>``, NaN where undefined or not computed.
-    groups: by step.
+    groups: by ``<step>.group``, the field by which it ranks, or ``<step>.<label>``.
     measured: by step, what its selector has taken from the text.
     """
 
@@ -57,6 +47,10 @@ class Columns:
         if name not in self.numbers:
             self.numbers[name] = np.full(self.size, np.nan)
         return self.numbers[name]
+
+    def group(self, name: str) -> Group:
+        """A column of words, made where there is none yet."""
+        return self.groups.setdefault(name, Group.empty(self.size))
 
     def put(self, name: str, rows: Ints, values: Floats) -> None:
         """Overwrite some rows of a column of numbers."""

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from qaqfilter.errors import QaqfilterError
+from qaqfilter.groups import Group
 from qaqfilter.keep import decide, stratum_groups
-from qaqfilter.protocols import Decides, Measures, Scores
+from qaqfilter.protocols import Decides, Labels, Measures, Scores
+from qaqfilter.quotas import Quotas
 from qaqfilter.recipe import Step
 from qaqfilter.table import Table
 from qaqfilter.types import Decisions, Floats, Ints, Record, Status
@@ -84,23 +86,27 @@ def _finite_or_nan(values: Floats) -> Floats:
     return np.where(infinite, np.nan, values) if infinite.any() else values
 
 
-def measure_step(step: Step, record: Record) -> Mapping[str, float]:
-    """What the step's selector takes from one record's text; checks names and types."""
+def measure_step(
+    step: Step, record: Record
+) -> tuple[Mapping[str, float], Mapping[str, str | None]]:
+    """What the step's selector takes from one record's text, numbers and words; checks them."""
     assert isinstance(step.selector, Measures)
     found = step.selector.measure(record)
-    wanted = () if isinstance(step.selector, Scores) else step.selector.columns
-    missing = [name for name in wanted if name not in found]
-    wrong = {name: value for name, value in found.items() if not isinstance(value, int | float)}
-    if missing or wrong:
+    labels = tuple(step.selector.labels) if isinstance(step.selector, Labels) else ()
+    wanted = (*(() if isinstance(step.selector, Scores) else step.selector.columns), *labels)
+    numbers = {n: value for n, value in found.items() if isinstance(value, int | float)}
+    words = {n: value for n, value in found.items() if value is None or isinstance(value, str)}
+    if {*words} != {*labels} or len(numbers) + len(words) != len(found) or {*wanted} - {*found}:
         raise QaqfilterError(
             f"step {step.id!r}: selector {step.block.component.name!r} measured "
-            f"{dict(found)!r} of the record at {record.origin}; every value must be a number, "
-            f"and the columns {list(wanted)} must be there"
+            f"{dict(found)!r} of the record at {record.origin}; every value must be a number "
+            f"({f'of {list(labels)}: text or None' if labels else 'labels are declared'}), "
+            f"and {list(wanted)} must be there"
         )
-    return found
+    return numbers, words
 
 
-def decide_step(step: Step, table: Table, group: Ints | None) -> Decisions:
+def decide_step(step: Step, table: Table, group: Group | None) -> Decisions:
     """Apply the step's keep rule to its first column. `table` holds the step's columns."""
     if isinstance(step.selector, Decides):
         return step.selector.decide(table)
@@ -113,8 +119,19 @@ def decide_step(step: Step, table: Table, group: Ints | None) -> Decisions:
     if strata is not None:
         own = strata.by in step.selector.columns
         by = table.column(f"{step.id}.{strata.by}" if own else strata.by)
-    groups = stratum_groups(by, strata.bins if strata else 1, group)
-    return decide(step.keys.keep, values, NULL_REASONS, codes, groups)
+    bins = strata.bins if strata else 1
+    groups = stratum_groups(by, bins, None if group is None else group.codes)
+    return decide(
+        step.keys.keep, values, NULL_REASONS, codes, groups, quotas=quotas_of(step, group)
+    )
+
+
+def quotas_of(step: Step, group: Group | None) -> Quotas | None:
+    """The step's quota beside the groups that there are."""
+    keep = step.keys.keep
+    if keep is None or keep.quota is None or group is None:
+        return None
+    return Quotas.of(keep.quota, group)
 
 
 def _null_codes(step: Step, table: Table, values: Floats) -> Ints:

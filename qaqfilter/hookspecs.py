@@ -130,7 +130,7 @@ class Specs:
         """Scores to filter by: a step's ``use: <name>``.
 
         `create(config) -> Selector`. A selector scores whole columns (`needs` and `score`), or
-        measures one record's text (`measure`)::
+        measures one record's text (`measure`; with `labels` words too)::
 
             from qaqfilter import Component, ModelName, Need, Options, hookimpl
 

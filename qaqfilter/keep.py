@@ -1,6 +1,6 @@
 """The one keep vocabulary: which rows of a step's table stay, said the same way for every selector.
 
-    nulls out ─▶ bounds (min, above, max, below) ─▶ rank ─▶ top or fraction ─▶ invert
+    nulls out ─▶ bounds (min, above, max, below) ─▶ rank ─▶ top, fraction or quota ─▶ invert
 
 docs/methods.md says the same at length, for users.
 """
@@ -8,18 +8,20 @@ docs/methods.md says the same at length, for users.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
+from itertools import combinations
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from qaqfilter.options import Options
+from qaqfilter.quotas import Quota, Quotas, count_of
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
 from qaqfilter.types import Bools, Decisions, Floats, Ints
 
 BOUNDS = ("min", "above", "max", "below")
-RULES = (*BOUNDS, "rank", "top", "fraction", "invert")
+RULES = (*BOUNDS, "rank", "top", "fraction", "quota", "invert")
+COUNTS = ("top", "fraction", "quota")
 """Reasons that a rule gives, in the order in which they are tried."""
 
 # Strict: `min: true` and `min: "8"` are slips of the pen, not numbers.
@@ -40,6 +42,11 @@ class Keep(Options):
     fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = Field(
         None, description="Keep this share of the records, the highest scores; rounded down."
     )
+    quota: Quota | None = Field(
+        None,
+        description="Keep so many of each `group`, the highest scores of each: a count, a share "
+        "below 1, or `all`; one for every group, or `{value: ..., else: ...}`.",
+    )
     rank: tuple[Share, Share] | None = Field(
         None,
         description="[lo, hi]: keep fractional ranks from lo (inclusive) to hi (exclusive); "
@@ -48,24 +55,24 @@ class Keep(Options):
     invert: bool = Field(False, description="Keep what the rules reject, and the other way round.")
     of: Literal["survivors", "input"] = Field(
         "survivors",
-        description="What rank, top and fraction are taken of: the records that pass the "
+        description="What rank, fraction and shares are taken of: the records that pass the "
         "bounds, or all that reach the step.",
     )
 
     @property
     def per_record(self) -> bool:
         """Whether a record's fate depends on its own score alone."""
-        return self.rank is None and self.top is None and self.fraction is None
+        return all(getattr(self, name) is None for name in ("rank", *COUNTS))
 
     @model_validator(mode="after")
     def _rules_make_sense(self) -> Self:
         bounds = [name for name in BOUNDS if getattr(self, name) is not None]
         if self.per_record and not bounds:
             raise ValueError(
-                "keep has no rule: give min, max, above, below, rank, top or fraction "
+                "keep has no rule: give min, max, above, below, rank, top, fraction or quota "
                 "(or leave keep out: the step then only scores)"
             )
-        for one, other in (("min", "above"), ("max", "below"), ("top", "fraction")):
+        for one, other in (("min", "above"), ("max", "below"), *combinations(COUNTS, 2)):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise ValueError(f"{one} and {other} exclude each other: give one of them")
         self._check_bounds()
@@ -77,7 +84,7 @@ class Keep(Options):
         # A written-out default is let through, so that a resolved recipe can be run again.
         if self.of == "input" and self.per_record:
             raise ValueError(
-                "of says what rank, top or fraction are taken of: give one, or drop of"
+                "of says what rank, top, fraction or quota are taken of: give one, or drop of"
             )
         return self
 
@@ -91,16 +98,10 @@ class Keep(Options):
             raise ValueError(f"no score is both {lower}: {low} and {upper}: {high}")
 
     def count(self, rows: int) -> int:
-        """How many of `rows` records top or fraction keep, exactly.
-
-        The number is taken as it was written: a fraction of 0.29 keeps 29 of 100, although
-        the product of the floats is just below 29.
-        """
+        """How many of `rows` records top or fraction keep, exactly."""
         if self.top is not None:
             return self.top
-        if self.fraction is not None:
-            return int(Fraction(repr(float(self.fraction))) * rows)
-        return rows
+        return rows if self.fraction is None else count_of(float(self.fraction), rows)
 
 
 class Strata(Options):
@@ -133,13 +134,15 @@ def decide(
     null_reasons: Sequence[str],
     null_codes: Ints,
     groups: Ints | None = None,
+    *,
+    quotas: Quotas | None = None,
 ) -> Decisions:
     """Apply `keep` to one column, rows in stream order.
 
     `null_codes` holds one index into `null_reasons` a row, read only where the value is NaN.
     `groups` are those of `stratum_groups`: with them rank, top and fraction order by the
     fractional rank inside the group, and a row whose group is -1 is a null with the reason
-    ``no_stratum``.
+    ``no_stratum``. `quotas` go with `keep.quota`, and have the groups that it names.
     """
     chain = _Chain(values, null_reasons, null_codes, groups)
     for rule, holds in zip(
@@ -149,13 +152,15 @@ def decide(
         if bound is not None:
             chain.reject(rule, ~holds(values, bound), bound)
     if not keep.per_record:
-        _rank_and_count(keep, chain, values, groups)
+        _rank_and_count(keep, chain, values, groups, quotas)
     if keep.invert:
         chain.invert()
     return Decisions(chain.reason == 0, chain.reason, chain.reasons, chain.value, chain.bound)
 
 
-def _rank_and_count(keep: Keep, chain: _Chain, values: Floats, groups: Ints | None) -> None:
+def _rank_and_count(
+    keep: Keep, chain: _Chain, values: Floats, groups: Ints | None, quotas: Quotas | None
+) -> None:
     """The rules that compare rows with one another."""
     of_input = keep.of == "input"
     ranks = values  # without groups, the highest values are the highest ranks
@@ -167,11 +172,15 @@ def _rank_and_count(keep: Keep, chain: _Chain, values: Floats, groups: Ints | No
         chain.value[chain.left] = ranks[chain.left]
         chain.reject("rank", ranks < low, low)
         chain.reject("rank", ranks >= high, high)
-    if keep.top is None and keep.fraction is None:
+    if all(getattr(keep, name) is None for name in COUNTS):
         return
     key = values if groups is None else ranks
     left = np.flatnonzero(chain.left)
     chain.value[left] = key[left]
+    if quotas is not None:
+        counts = quotas.counts(np.ones(len(values), np.bool_) if of_input else chain.left)
+        chain.reject("quota", *_beyond(counts, left, key, quotas.group.codes))
+        return
     count = keep.count(len(values) if of_input else len(left))
     # A stable sort: of equal values, those that come earlier in the stream stay.
     best_first = left[np.argsort(-key[left], kind="stable")]
@@ -180,6 +189,24 @@ def _rank_and_count(keep: Keep, chain: _Chain, values: Floats, groups: Ints | No
     kept = best_first[:count]
     bound = float(key[kept[-1]]) if len(kept) else float("nan")
     chain.reject("fraction" if keep.top is None else "top", beyond, bound)
+
+
+def _beyond(counts: Ints, left: Ints, key: Floats, codes: Ints) -> tuple[Bools, Floats]:
+    """Which of the rows `left` are beyond their group's count, and the last key inside it.
+
+    Of equal keys, those that come earlier in the stream stay.
+    """
+    order = left[np.lexsort((-key[left], codes[left]))]
+    code = codes[order]
+    place = np.arange(len(order)) - np.searchsorted(code, code)
+    most = counts[code]
+    last = np.full(len(counts), np.nan)
+    at_last = place == most - 1
+    last[code[at_last]] = key[order[at_last]]
+    beyond, bound = np.zeros(len(key), dtype=np.bool_), np.full(len(key), np.nan)
+    beyond[order] = place >= most
+    bound[order] = last[code]
+    return beyond, bound
 
 
 class _Chain:
@@ -206,11 +233,11 @@ class _Chain:
         """The rows that nothing has rejected yet."""
         return np.equal(self.reason, 0)
 
-    def reject(self, rule: str, failed: Bools, bound: float) -> None:
+    def reject(self, rule: str, failed: Bools, bound: float | Floats) -> None:
         """Reject what is left and failed; what was rejected before keeps its reason."""
         failed = failed & self.left
         self.reason[failed] = self._first_rule + RULES.index(rule)
-        self.bound[failed] = bound
+        self.bound[failed] = np.broadcast_to(bound, len(failed))[failed]
 
     def invert(self) -> None:
         """Swap kept and rejected among the judged rows."""

@@ -57,7 +57,8 @@ def _forget(columns: Columns, before: Mapping[str, Any], now: Mapping[str, Any])
     for step in [*columns.measured]:
         if _asked(old.get(step), _DECIDES) != _asked(new.get(step), _DECIDES):
             measured -= {f"{step}.{name}" for name in columns.measured.pop(step).names}
-            columns.groups.pop(step, None)
+            for name in [name for name in columns.groups if name.startswith(f"{step}.")]:
+                del columns.groups[name]
     lost = set()
     for name in columns.likelihoods:
         view = name.rpartition(".")[0]

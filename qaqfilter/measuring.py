@@ -1,4 +1,4 @@
-"""What steps take from the text alone: measured numbers, and the fields they group by."""
+"""What steps take from the text alone: measured numbers and words, the fields they group by."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from qaqfilter.columns import Columns, Group, Measured
+from qaqfilter.columns import Columns, Measured
 from qaqfilter.deciding import is_filter, measure_step
-from qaqfilter.protocols import Measures
+from qaqfilter.errors import QaqfilterError
+from qaqfilter.groups import word_of
+from qaqfilter.protocols import Labels, Measures
 from qaqfilter.recipe import Step
 from qaqfilter.reports import Observer
+from qaqfilter.row_fields import find
 from qaqfilter.stream import RecordStream
-from qaqfilter.types import Bools, Ints, Window
+from qaqfilter.types import Bools, Ints, Record, Window
 
 Verdict = Callable[[Step, Ints], Bools]
 """Which of some rows a filter keeps."""
@@ -20,7 +23,24 @@ Verdict = Callable[[Step, Ints], Bools]
 
 def looks_at_text(step: Step) -> bool:
     """Whether the step takes anything from the text itself."""
-    return isinstance(step.selector, Measures) or step.keys.group is not None
+    return isinstance(step.selector, Measures) or _field(step) is not None
+
+
+def _field(step: Step) -> str | None:
+    """The field of the record by which the step groups."""
+    return step.keys.group if step.group_column is None else None
+
+
+def _words(step: Step) -> list[str]:
+    """The columns of words that the step takes from the text."""
+    names = [*step.selector.labels] if isinstance(step.selector, Labels) else []
+    return [f"{step.id}.{name}" for name in [*names, *(["group"] if _field(step) else [])]]
+
+
+def _unread(step: Step, rows: Ints, columns: Columns) -> Ints:
+    """Those of `rows` from whose text the step has not taken all that it takes now."""
+    here = all(name in columns.groups for name in _words(step))
+    return columns.unmeasured(step.id, rows) if here else rows
 
 
 def measure(
@@ -39,49 +59,50 @@ def measure(
     step measures every row.
     """
     wanted = [step for step in steps if looks_at_text(step)]
-    while wanted and not len(columns.unmeasured(wanted[0].id, rows)):
+    while wanted and not len(_unread(wanted[0], rows, columns)):
         step = wanted.pop(0)
         if keeps is not None and is_filter(step):
             rows = rows[keeps(step, rows)]
     if not wanted:
         return
-    codes: dict[str, dict[str | None, int]] = {}
     for step in wanted:
         columns.measured.setdefault(step.id, Measured(np.zeros(columns.size, dtype=np.bool_)))
-        if step.keys.group is not None:
-            # Codes are given in order of appearance: begun anew, since this read begins anew.
-            columns.groups[step.id] = Group(np.full(columns.size, -1, dtype=np.int64))
-            codes[step.id] = {}
+        for name in _words(step):
+            columns.group(name)
     observer.started(f"measuring ({', '.join(step.id for step in wanted)})", len(rows))
     for here in stream.windows(rows, window):
         left = here
         for step in wanted:
-            _take(step, left, columns, codes.get(step.id))
+            _take(step, left, columns)
             if keeps is not None and is_filter(step):
                 left = _survivors(left, keeps(step, left.rows))
         observer.advanced(len(here.rows), 0)
     observer.finished()
 
 
-def _take(
-    step: Step, window: Window, columns: Columns, codes: dict[str | None, int] | None
-) -> None:
+def _take(step: Step, window: Window, columns: Columns) -> None:
     measured = columns.measured[step.id]
     measured.rows[window.rows] = True
-    if isinstance(step.selector, Measures):
-        for row, record in zip(window.rows, window.records, strict=True):
-            for name, value in measure_step(step, record).items():
+    field = _field(step)
+    for row, record in zip(window.rows, window.records, strict=True):
+        if isinstance(step.selector, Measures):
+            numbers, words = measure_step(step, record)
+            for name, value in numbers.items():
                 measured.names.add(name)
                 columns.number(f"{step.id}.{name}")[row] = value
-    if codes is not None and step.keys.group is not None:
-        group = columns.groups[step.id]
-        for row, record in zip(window.rows, window.records, strict=True):
-            field = record.fields.get(step.keys.group)
-            word = field if field is None or isinstance(field, str) else repr(field)
-            if word not in codes:
-                codes[word] = len(codes)
-                group.words.append(word)
-            group.codes[row] = codes[word]
+            for name, word in words.items():
+                columns.group(f"{step.id}.{name}").put(row, word_of(word))
+        if field is not None:
+            columns.group(f"{step.id}.group").put(row, _value(step, field, record))
+
+
+def _value(step: Step, field: str, record: Record) -> str | None:
+    try:
+        return word_of(find(record.fields, field))
+    except ValueError as error:
+        raise QaqfilterError(
+            f"step {step.id!r}: field {field!r} of the record at {record.origin} {error}"
+        ) from error
 
 
 def _survivors(window: Window, kept: Bools) -> Window:

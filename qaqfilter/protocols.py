@@ -216,9 +216,17 @@ class Scores(Protocol):
 class Measures(Protocol):
     """A selector that takes numbers from the text of one record alone."""
 
-    def measure(self, record: Record) -> Mapping[str, float]:
+    def measure(self, record: Record) -> Mapping[str, float | str | None]:
         """Numbers by name; NaN where undefined. Without `score` these are the columns."""
         ...
+
+
+@runtime_checkable
+class Labels(Protocol):
+    """A selector whose `measure` gives words too, by the names in `labels`, for `group` to name."""
+
+    @property
+    def labels(self) -> Sequence[str]: ...
 
 
 @runtime_checkable

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from qaqfilter.blocks import Block, BlockReader, suggestion
+from qaqfilter.blocks import Block, BlockReader
 from qaqfilter.errors import RecipeError
 from qaqfilter.manager import PluginManager
+from qaqfilter.naming import check_names
 from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.overlap import reads_own_output
-from qaqfilter.printable import printable
 from qaqfilter.protocols import Decides, Measures, Scores, Selector
 from qaqfilter.recipe_keys import (
     InputKeys,
@@ -42,13 +43,17 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step: its selector, made from validated options, and what to do with the scores."""
+    """A step: its selector, made from validated options, and what to do with the scores.
+
+    `group_column` is the column that its `group` names; None where that is a field, or nothing.
+    """
 
     id: str
     block: Block
     selector: Selector
     keys: StepKeys
     prompt: Block | None
+    group_column: str | None = None
 
     def view(self, model: str) -> str:
         """The name under which this step's likelihoods of `model` stand in tables.
@@ -143,7 +148,7 @@ def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
             reader.complain(("input", key), text)
     steps = [_step(reader, index, raw) for index, raw in enumerate(top.steps)]
     _check_names(reader, steps)
-    _check_strata(reader, steps)
+    steps = _with_group_columns(reader, steps)
     if reader.problems or source is None or sink is None or executor_block is None:
         raise RecipeError(reader.problems)
     return Recipe(
@@ -225,24 +230,10 @@ def _check_names(reader: BlockReader, steps: Sequence[Step | None]) -> None:
         seen.setdefault(step.id, index)
 
 
-def _check_strata(reader: BlockReader, steps: Sequence[Step | None]) -> None:
-    """`strata.by` must name a column that exists once the step has scored."""
-    known: list[str] = []
-    for index, step in enumerate(steps):
-        if step is None or isinstance(step.selector, _Unmade):
-            return
-        own = list(step.selector.columns)
-        keys = step.keys
-        for key in ("strata", "group"):
-            if getattr(keys, key) is not None and (keys.keep is None or keys.keep.per_record):
-                reader.complain(
-                    ("steps", index, key),
-                    "works beside a `keep` with rank, top or fraction, and there is none here",
-                )
-        if keys.strata is not None and keys.strata.by not in own + known:
-            reader.complain(
-                ("steps", index, "strata", "by"),
-                f"no column {keys.strata.by!r}{suggestion(keys.strata.by, own + known)} "
-                f"(columns: {', '.join(map(printable, own + known))})",
-            )
-        known += [f"{step.id}.{column}" for column in own]
+def _with_group_columns(reader: BlockReader, steps: Sequence[Step | None]) -> list[Step | None]:
+    """The steps with what their `group` means, as far as there are selectors to ask."""
+    made = takewhile(lambda step: step and not isinstance(step.selector, _Unmade), steps)
+    known = [step for step in made if step is not None]
+    columns = check_names(reader, [(step.selector, step.keys) for step in known])
+    done = [replace(step, group_column=name) for step, name in zip(known, columns, strict=True)]
+    return [*done, *steps[len(known) :]]

@@ -56,7 +56,10 @@ class StepKeys(Options):
     keep: Keep | None = Field(None, description="The keep rule; without it the step only scores.")
     strata: Strata | None = Field(None, description="Ranks are taken inside equal-count bins.")
     group: str | None = Field(
-        None, description="A field of the record: each of its values is ranked among its peers."
+        None,
+        description="Each record is ranked among those that have the same value here: a field of "
+        "the record, with dots into objects, or a column `<step>.<column>` of this step or an "
+        "earlier one.",
     )
     combine: Combine = Field(
         "mean",

@@ -11,14 +11,24 @@ from qaqfilter.costs import Cost
 
 
 @dataclass(frozen=True, slots=True)
+class GroupReport:
+    """What a step did with the records of one group."""
+
+    name: str
+    read: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step did: `rejected` counts by reason."""
+    """What a step did: `rejected` counts by reason; `groups`, if it has any, the largest first."""
 
     id: str
     use: str
     read: int
     kept: int
     rejected: Mapping[str, int] = field(default_factory=dict)
+    groups: tuple[GroupReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

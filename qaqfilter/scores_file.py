@@ -6,7 +6,8 @@
     <view>.<likelihood>.missing              why there is no number (`not_scored`: nobody asked)
     <step>.<column>                          what the step measured or scored
     <step>.measured                          whether the step has looked at the text
-    <step>.group                             the value among whose peers it ranks
+    <step>.group                             the field's value among whose peers it ranks
+    <step>.<label>                           a word that the step took from the text
 
 What each column is stands in the file's metadata too: nothing has to be guessed from a name.
 """
@@ -29,9 +30,10 @@ from qaqfilter.arrow_columns import (
     units_of,
     words,
 )
-from qaqfilter.columns import Columns, Group, Measured
+from qaqfilter.columns import Columns, Measured
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.fates import Fates
+from qaqfilter.groups import Group
 from qaqfilter.types import Record
 
 SCORES = "scores.parquet"
@@ -116,9 +118,9 @@ class ScoresFile:
         yield from number_arrays(columns, here)
         for step, measured in columns.measured.items():
             yield f"{step}.measured", pa.array(measured.rows[here])
-        for step, group in columns.groups.items():
+        for name, group in columns.groups.items():
             codes = group.codes[here]
-            yield f"{step}.group", words(codes, group.words, codes < 0)
+            yield name, words(codes, group.words, codes < 0)
 
 
 def _in_order(columns: Columns, steps: Sequence[str]) -> Columns:
@@ -132,7 +134,7 @@ def _in_order(columns: Columns, steps: Sequence[str]) -> Columns:
         columns.size,
         {name: columns.likelihoods[name] for name in sorted(columns.likelihoods)},
         {name: columns.numbers[name] for name in sorted(columns.numbers, key=place)},
-        {step: columns.groups[step] for step in steps if step in columns.groups},
+        {name: columns.groups[name] for name in sorted(columns.groups, key=place)},
         {step: columns.measured[step] for step in steps if step in columns.measured},
         columns.units,
     )
@@ -216,9 +218,9 @@ def _read(path: Path, file: Any) -> Scored:
         columns.numbers[name] = np.array(column(name).to_numpy())
     for step, names in described["measured"].items():
         columns.measured[step] = Measured(np.array(column(f"{step}.measured")), set(names))
-    for step in described["groups"]:
-        coded = column(f"{step}.group").combine_chunks().dictionary_encode("encode")
-        columns.groups[step] = Group(
+    for name in described["groups"]:
+        coded = column(name).combine_chunks().dictionary_encode("encode")
+        columns.groups[name] = Group(
             np.array(coded.indices, dtype=np.int64), coded.dictionary.to_pylist()
         )
     return Scored(path, columns, described["input_digest"], written)

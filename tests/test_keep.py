@@ -329,7 +329,7 @@ def test_stratified_ranks_ignore_a_shift_of_a_whole_stratum(table, bins):
         ({"rank": [0.7, 0.5]}, "lo below hi"),
         ({"rank": [0.5, 1.5]}, "less than or equal to 1"),
         ({"rank": [0.5]}, "required"),
-        ({"min": 1, "of": "input"}, "rank, top or fraction"),
+        ({"min": 1, "of": "input"}, "rank, top, fraction or quota"),
         ({"fraction": 0}, "greater than 0"),
         ({"fraction": 25}, "less than or equal to 1"),
         ({"top": 0}, "greater than or equal to 1"),
