@@ -7,6 +7,7 @@ came to the same write the same card.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -41,7 +42,7 @@ def data_card(
     scored_by: Sequence[ModelReport],
     files: Sequence[str],
 ) -> str:
-    """The card's text. `files` are the names of the files beside it."""
+    """The card's text. `files` are the names of the files beside it, or patterns of them."""
     sections = {
         f"# Kept records of {code(report.name)}": _what(report, chain),
         "## Counts": _counts(report, chain),
@@ -63,8 +64,8 @@ def _front(report: RunReport, files: Sequence[str]) -> str:
             "config_name": config,
             "data_files": [{"split": "train", "path": found[0] if len(found) == 1 else found}],
         }
-        for config, name in (("default", "kept."), ("rejected", "rejected."))
-        if (found := [file for file in files if file.startswith(name)])
+        for config, name in (("default", "kept"), ("rejected", "rejected"))
+        if (found := [file for file in files if re.match(rf"{name}\b", file)])
     ]
     data = DatasetCardData(
         pretty_name=printable(report.name),

@@ -90,7 +90,10 @@ def publish(
 ) -> RunReport:
     """Write the data card and put everything in place; the report with its files."""
     if has_card(chain.recipe, order):
-        names = sorted(path.name for path in directory.partial.iterdir())
+        names = sorted(
+            f"{path.name}/data-*" if path.is_dir() else path.name
+            for path in directory.partial.iterdir()
+        )
         text = data_card(report, order, chain, scored_by, names)
         with directory.writing():
             (directory.partial / CARD).write_bytes(text.encode())

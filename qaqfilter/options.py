@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,6 +124,43 @@ def _location(value: str, info: ValidationInfo) -> str:
     return f"hf:{value}"
 
 
+class PathFolder(str):
+    """``path:`` and a folder whose files a source reads; see `overlap.py`."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """Metadata on a source's field for a folder: `told_by` are names of files, any of which shows
+    `qaqfilter init` that a folder is one for this source."""
+
+    told_by: tuple[str, ...]
+
+
+def _folder_or_hub_id(value: str, info: ValidationInfo) -> str:
+    """Like a model location, but a folder, and a hub id always has an organisation."""
+    hub = "hf://datasets/"
+    located = _location(f"hf:{value.removeprefix(hub)}" if value.startswith(hub) else value, info)
+    scheme, _, rest = located.partition(":")
+    if is_address(value) and not value.startswith(hub):
+        raise ValueError("a data set is read from a folder or from the hub; copy it to a folder")
+    if scheme == "path":
+        folder = _beside_recipe(recipe_folder(info), Path(rest))
+        if not folder.is_dir():
+            why = "is a file" if folder.exists() else "does not exist"
+            raise ValueError(f"{folder} {why}; name the folder of a data set, or a hub id")
+        return PathFolder(f"path:{folder}")
+    if scheme != "hf":
+        raise ValueError(f"no data set is found by {scheme}:; name a folder, or a hub id: org/name")
+    if rest.count("/") != 1 or not all(rest.split("/")):
+        raise ValueError(
+            f"there is no such folder beside the recipe, and {rest!r} is no hub id, which is "
+            "org/name: check the spelling"
+        )
+    return located
+
+
 RecipePath = Annotated[str, AfterValidator(_against_recipe)]
 """A path, absolute or relative to the recipe; ``~`` and ``${NAME}`` are filled in."""
 
@@ -135,11 +173,22 @@ RecipeGlob = Annotated[str, AfterValidator(_pattern_against_recipe)]
 ModelLocation = Annotated[str, AfterValidator(_location), LOCATION]
 """A folder, a file, a hub id, or ``scheme:rest``; comes out as ``scheme:rest``."""
 
+FolderOrHubId = Annotated[str, AfterValidator(_folder_or_hub_id)]
+"""A folder beside the recipe, which wins, or a data set on the hub, ``org/name`` or
+``hf:org/name``; comes out as a PathFolder, or as ``hf:org/name``."""
+
 ModelName = Annotated[str, MODEL_NAME, Field(description="A name from the recipe's `models`.")]
 """A model of the recipe. May be left out of a recipe that has just one model."""
 
 RunSeed = Annotated[int, RUN_SEED]
 """A seed; `run.seed` of the recipe where the step names none."""
+
+
+def data_folder(config: type[BaseModel]) -> DataFolder | None:
+    """What marks the field `path` of a source that reads a folder as a whole; None elsewhere."""
+    info = config.model_fields.get("path")
+    found = (item for item in (info.metadata if info else ()) if isinstance(item, DataFolder))
+    return next(found, None)
 
 
 def fields_marked(config: type[BaseModel], marker: Marker) -> list[str]:

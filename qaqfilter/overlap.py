@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from qaqfilter.options import PathPattern
+from qaqfilter.options import PathFolder, PathPattern
 
 _NAMES = ("quarantine.jsonl", "manifest.json", "scores.parquet")
 _OF_THE_SINK = ("kept.*", "kept-*", "rejected.*")
@@ -33,7 +33,15 @@ def reads_own_output(
     for name in type(options).model_fields:
         value = getattr(options, name)
         for pattern in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(pattern, PathPattern):
+            if isinstance(pattern, PathFolder):
+                if _reads_folder(Path(pattern.removeprefix("path:")), folder, same_format):
+                    yield (
+                        name,
+                        f"{pattern.removeprefix('path:')} and the run's own files in output.path "
+                        f"({folder}) get into each other's way: name another output.path, outside "
+                        "the data set",
+                    )
+            elif isinstance(pattern, PathPattern):
                 *above, last = _parts(pattern)
                 end = _TOKEN.findall(last)
                 if _matches(above, target) and any(_meet(end, [*own]) for own in names):
@@ -43,6 +51,13 @@ def reads_own_output(
                         "must not become its input: name another output.path, or a narrower "
                         "pattern",
                     )
+
+
+def _reads_folder(source: Path, folder: Path, same_format: bool) -> bool:
+    """Whether outputs go into the folder that is read, or would replace it."""
+    one, other = (Path(os.path.realpath(path)) for path in (source, folder))
+    own = same_format and one.parent == other and one.name in ("kept", "rejected")
+    return own or other.is_relative_to(one)
 
 
 def _parts(pattern: str) -> list[str]:

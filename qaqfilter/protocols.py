@@ -65,7 +65,11 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where records go. Files are written below the folder that the sink was created with."""
+    """Where records go. Files are written into the folder that the sink was created with.
+
+    They are called `kept` and `rejected`, with an ending. In folders `kept` and `rejected` the
+    files with records are called `data-*`, as the data card has to name them.
+    """
 
     def keep(self, record: Record) -> None:
         """Write a kept record, as it came in, in call order."""

@@ -22,7 +22,8 @@ from qaqfilter.types import BadRecord
 
 QUARANTINE = "quarantine.jsonl"
 CARD = "README.md"
-OUTPUTS = ("kept.*", "kept-*.*", "rejected.*", "scores.parquet")
+FOLDERS = ("kept", "rejected")
+OUTPUTS = (*FOLDERS, "kept.*", "kept-*.*", "rejected.*", "scores.parquet")
 """What a run would overwrite; the quarantine may be that of a run with too many bad records."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_ROOM = "; make room, or name another folder with --set output.path=..."
@@ -65,6 +66,7 @@ class RunDirectory:
             self.manifest = self._earlier()
             found = begun.input if begun else None
             self.input_before = found or (self.manifest.input if self.manifest else None)
+            self._refuse_foreign_folders()
             if not self._replace:
                 self._refuse_foreign()
             self.partial.mkdir()
@@ -88,6 +90,14 @@ class RunDirectory:
             if self._replace:
                 return None
             raise
+
+    def _refuse_foreign_folders(self) -> None:
+        """Whole folders are deleted only where a run is known to have written them."""
+        for name in {*FOLDERS} - {*(self.manifest.files if self.manifest else ())}:
+            if (self.folder / name).is_dir():
+                raise RunDirectoryError(
+                    f"{self.folder / name} is a folder that no finished run left; move it away"
+                )
 
     def _refuse_foreign(self) -> None:
         if self.manifest is None:
@@ -117,10 +127,7 @@ class RunDirectory:
     def _clear(self) -> None:
         """Remove what a run that ended early left: under the lock, it is nobody's any more."""
         for path in (*self.folder.glob(".partial*"), *self.folder.glob(f"{BEGUN}.*")):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _remove(path)
 
     def _remove_if_empty(self) -> None:
         with suppress(OSError):
@@ -201,9 +208,12 @@ class RunDirectory:
         with suppress(RunDirectoryError):
             earlier = read_manifest(self.folder)
         # A quarantine may be that of a run which failed and so left no manifest.
-        stale = {QUARANTINE, *(earlier.files if earlier else ())} - {*names, MANIFEST}
-        for name in stale:
+        ours = earlier.files if earlier else ()
+        stale = {QUARANTINE, *ours} - {*names, MANIFEST}
+        for name in stale - {*FOLDERS}:
             (self.folder / name).unlink(missing_ok=True)
+        for name in {*FOLDERS} & {*ours}:  # nothing can be moved onto a folder
+            _remove(self.folder / name)
         # While files are moved, the old manifest would describe some that are not its own.
         (self.folder / MANIFEST).unlink(missing_ok=True)
         for name in (*names, MANIFEST):
@@ -222,7 +232,19 @@ class RunDirectory:
             self._quarantine = None
 
 
+def _remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; what is not there is no matter."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     """Have the system write a file out: a name must not survive a power cut without its bytes."""
+    if path.is_dir():
+        for inside in path.iterdir():
+            _sync(inside)
+        return
     with path.open("rb+") as file:
         os.fsync(file.fileno())

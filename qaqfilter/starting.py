@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from qaqfilter.errors import PluginError, QaqfilterError, RecipeError, SourceError, UsageError
 from qaqfilter.layouts import detect
 from qaqfilter.manager import PluginManager
-from qaqfilter.options import LOCATION, fields_marked
+from qaqfilter.options import LOCATION, data_folder, fields_marked
 from qaqfilter.printable import printable
 from qaqfilter.protocols import Source
 from qaqfilter.recipe import load_recipe
@@ -53,14 +53,18 @@ def look(
 ) -> Found:
     """Find the source plugin by the files' ending, else by trial, and the layout of a record.
 
-    `data` are files or patterns relative to the current folder, `folder` is where the recipe
-    goes. Raises UsageError and SourceError, with what to do.
+    `data` are files or patterns relative to the current folder, or a folder that a source reads as
+    a whole; `folder` is where the recipe goes. Raises UsageError and SourceError, with what to do.
     """
-    files = [file for name in data for file in _files(name)]
-    patterns = tuple(_as_pattern(name, folder) for name in data)
     # From where the files are looked at: the recipe's folder may not be there yet.
     here = Path.cwd()
-    paths = [_as_pattern(name, here) for name in data]
+    source = source or _by_folder(manager, data)
+    if source and source in manager.names("source") and _reads_folders(manager, source):
+        files = list(data)
+        patterns, paths = ([_as_folder(name, place) for name in data] for place in (folder, here))
+    else:
+        files = [file for name in data for file in _files(manager, name)]
+        patterns, paths = ([_as_pattern(name, place) for name in data] for place in (folder, here))
     options: dict[str, Any] = {"path": paths[0] if len(paths) == 1 else paths}
     if fields:
         options["fields"] = dict(fields)
@@ -73,7 +77,7 @@ def look(
         except SourceError:  # the source knows better what it reads
             layout = None
     stem = Path(files[0]).name.partition(".")[0] or "recipe"
-    return Found(name, len(files), patterns, layout, stem)
+    return Found(name, len(files), tuple(patterns), layout, stem)
 
 
 def backend_for(manager: PluginManager, model: str) -> str:
@@ -140,9 +144,34 @@ def write_draft(
     return path, schema
 
 
-def _files(name: str) -> list[str]:
+def _reads_folders(manager: PluginManager, source: str) -> bool:
+    return data_folder(manager.component("source", source).config) is not None
+
+
+def _by_folder(manager: PluginManager, data: Sequence[str]) -> str | None:
+    """The source that knows a folder by a file in it."""
+    for name in manager.names("source"):
+        found = data_folder(manager.component("source", name).config)
+        if found and any(Path(folder, file).is_file() for folder in data for file in found.told_by):
+            return name
+    return None
+
+
+def _as_folder(name: str, folder: Path) -> str:
+    """A folder as a recipe names it; a name of which there is none is a hub id."""
+    if not Path(name).exists():
+        return name
+    path = _relative(name, folder)
+    return str(Path(name).absolute()) if path.startswith("~") else path
+
+
+def _files(manager: PluginManager, name: str) -> list[str]:
     if Path(name).is_dir():
-        raise UsageError(f"{name} is a folder; name the files in it, as in {name.rstrip('/')}/*")
+        sources = " or ".join(n for n in manager.names("source") if _reads_folders(manager, n))
+        whole = f", or have it read as a whole with --source {sources}" if sources else ""
+        raise UsageError(
+            f"{name} is a folder; name the files in it, as in {name.rstrip('/')}/*{whole}"
+        )
     found = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
     if not found:
         raise UsageError(f"no file matches {name}")

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -36,7 +37,7 @@ ROWS = {
     },
 }
 FLAT = {name for name in ROWS if name not in ("messages", "conversations")}
-FORMATS = ("jsonl", "json", "parquet", "csv")
+FORMATS = ("jsonl", "json", "parquet", "csv", "datasets")
 HOLDS = [(lay, fmt) for lay in ROWS for fmt in FORMATS if fmt != "csv" or lay in FLAT]
 
 
@@ -53,6 +54,8 @@ def write(path: Path, rows: list[dict]) -> None:
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
+        case ".datasets":
+            datasets.Dataset.from_list(rows).save_to_disk(path)
 
 
 def read(path: Path) -> list[dict]:
@@ -63,6 +66,8 @@ def read(path: Path) -> list[dict]:
             return json.loads(path.read_bytes())
         case ".parquet":
             return pq.read_table(path).to_pylist()
+        case ".datasets":
+            return datasets.load_from_disk(path).to_list()
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -89,7 +94,10 @@ def test_kept_records_are_the_originals(tmp_path, pairs, layout, form):
     )
     report = qaqfilter.run(recipe)
     assert (report.read, report.kept, report.quarantined) == (8, 4, 0)
-    before, kept = read(data), read(tmp_path / "out" / f"kept.{form}")
+    written = tmp_path / "out" / f"kept.{form}"
+    if form == "datasets":  # a folder, which has no ending
+        (tmp_path / "out" / "kept").rename(written)
+    before, kept = read(data), read(written)
     numbers = [int(row["n"]) for row in kept]
     assert len(kept) == 4 and numbers == sorted(numbers)
     for row, number in zip(kept, numbers, strict=True):

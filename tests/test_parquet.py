@@ -508,6 +508,6 @@ def test_any_table_leaves_as_it_came(tmp_path_factory, table, batch, keep) -> No
 
 
 def _shown(column: pa.ChunkedArray) -> str:
-    from qaqfilter_parquet.values import json_values
+    from qaqfilter.arrow_values import json_values
 
     return repr([value for chunk in column.chunks for value in json_values(chunk)])

@@ -9,12 +9,11 @@ from typing import Any
 from pydantic import Field
 
 from qaqfilter import BadRecord, Origin, Record
+from qaqfilter.arrow_rows import ArrowRow, Batch, records
 from qaqfilter.input_files import find_files
 from qaqfilter.layout_options import TableFileOptions, find_layout
 from qaqfilter.layouts import Layout
 from qaqfilter_parquet.files import batches, check_schemas
-from qaqfilter_parquet.rows import Batch, ParquetRow
-from qaqfilter_parquet.values import NotText, as_json
 
 
 class ParquetSourceOptions(TableFileOptions):
@@ -49,7 +48,7 @@ class ParquetSource:
         for part, path in files:
             ordinal = 0
             for arrow in batches(path, self._config.batch_rows):
-                yield from _records(Batch(arrow), part, ordinal, self._layout)
+                yield from records(Batch(arrow), part, ordinal, self._layout)
                 ordinal += arrow.num_rows
 
     def _rows(self, files: list[tuple[str, Path]]) -> Iterator[tuple[Origin, Mapping[str, Any]]]:
@@ -57,25 +56,4 @@ class ParquetSource:
             for arrow in batches(path, self._config.batch_rows):
                 batch = Batch(arrow)
                 for index in range(arrow.num_rows):
-                    yield Origin(part, index), ParquetRow(batch, index)
-
-
-def _records(batch: Batch, part: str, first: int, layout: Layout) -> Iterator[Record | BadRecord]:
-    torn = [
-        name
-        for name, values in batch.columns.items()
-        if any(type(value) is NotText for value in values)
-    ]
-    for index, values in enumerate(batch.rows()):
-        origin = Origin(part, first + index)
-        row = as_json(values)
-        bad = next((name for name in torn if type(values[name]) is NotText), None)
-        if bad is not None:
-            yield BadRecord(f"field {bad!r} holds bytes that are not UTF-8", row, origin)
-            continue
-        try:
-            content = layout.read(values)
-        except ValueError as error:
-            yield BadRecord(str(error), row, origin)
-        else:
-            yield content.record(row, origin, ParquetRow(batch, index))
+                    yield Origin(part, index), ArrowRow(batch, index)

@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 
-from qaqfilter import Record, RunDirectoryError
+from qaqfilter.errors import RunDirectoryError
 from qaqfilter.printable import printable
+from qaqfilter.types import Record
 
 Fields = Mapping[str, Any]
 _EXACT = 2**53  # whole numbers up to here are float64, too
@@ -64,7 +65,7 @@ def convert(records: Sequence[Record], schema: Any) -> Any:
 def _refused(record: Record, text: str, *, later: bool = False) -> RunDirectoryError:
     more = ", or let it look at more records with output.infer_rows" if later else ""
     return RunDirectoryError(
-        f"{record.origin}: {printable(text)}, and a parquet column has one type: write "
+        f"{record.origin}: {printable(text)}, and a column has one type: write "
         f"`output: {{use: jsonl}}`{more}"
     )
 
