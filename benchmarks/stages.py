@@ -28,6 +28,7 @@ STAGES: dict[str, str] = {
     "batching": "plan",
     "qaqfilter_prompts": "prompt",
     "qaqfilter_jsonl.sink": "sink",
+    "output_files": "sink",
     "qaqfilter_jsonl": "read and parse",
     "layouts": "read and parse",
     "stream": "digest and windows",

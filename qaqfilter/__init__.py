@@ -43,11 +43,11 @@ from qaqfilter.protocols import (
     PromptFormat,
     Resources,
     Selector,
-    Sink,
     Source,
 )
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
 from qaqfilter.reports import Observer, RunReport
+from qaqfilter.sinks import Annotates, Numbers, Sink
 from qaqfilter.table import Table
 from qaqfilter.types import (
     LIKELIHOODS,
@@ -72,6 +72,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LIKELIHOODS",
+    "Annotates",
     "Backend",
     "BackendError",
     "BackendHung",
@@ -93,6 +94,7 @@ __all__ = [
     "Need",
     "Needs",
     "NotScored",
+    "Numbers",
     "Observer",
     "Options",
     "Origin",

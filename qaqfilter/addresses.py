@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
 from qaqfilter.errors import SourceError
 
 # A scheme has two letters or more: `c:` is a drive.
@@ -23,6 +26,8 @@ _EXTRAS = {
     "https": "http",
 }
 """Extras of this package by scheme; other schemes name their own package."""
+_LOGIN = re.compile(r"\A((?:(?!abfss?://|wasbs?://)[A-Za-z][A-Za-z0-9+.-]+)://)[^/]*@")
+"""In Azure's addresses what stands before the @ is a container."""
 
 
 def is_address(path: str) -> bool:
@@ -50,3 +55,40 @@ def file_system(address: str) -> tuple[Any, str]:
             f"{address}: what reads {scheme}:// is not installed; install it with: {mend}"
         ) from None
     return system, path
+
+
+def without_credentials(address: str) -> str:
+    """An address as it may be shown and written down: without user, password and signed query."""
+    bare = _LOGIN.sub(r"\1", address, count=1) if is_address(address) else address
+    return bare.partition("?")[0] if bare.lower().startswith(("http://", "https://")) else bare
+
+
+class Address(str):
+    """Where a file or folder is that this machine does not have; used like a path.
+
+    ``address / name`` is what is below it. fsspec opens it: ``fsspec.open(address)``.
+    """
+
+    __slots__ = ()
+
+    def __truediv__(self, name: str) -> Address:
+        return Address(f"{self.rstrip('/')}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.rstrip("/").rpartition("/")[2]
+
+    def read_bytes(self) -> bytes:
+        """What is there. Raises FileNotFoundError, and what the file system raises."""
+        system, path = file_system(self)
+        content: bytes = system.cat_file(path)
+        return content
+
+    def read_text(self) -> str:
+        """What is there, as UTF-8."""
+        return self.read_bytes().decode()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.is_instance_schema(cls)

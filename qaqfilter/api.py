@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from qaqfilter.layouts import Turns
 from qaqfilter.manager import load_plugins
@@ -31,11 +31,13 @@ def run(
     limit: int | None = None,
     replace: bool = False,
     observer: Observer | None = None,
+    stdout: BinaryIO | None = None,
 ) -> RunReport:
     """Run a recipe file and return the account of the run.
 
     `overrides` are ``a.b.c=value`` as for ``--set``; `plugins` are single-file plugins; `limit`
-    reads only so many records; `replace` overwrites a finished run in the same folder.
+    reads only so many records; `replace` overwrites a finished run in the same folder; `stdout`
+    gets the kept records where ``output.path`` is ``-``.
     A finished run of the same recipe over the same input is not done again.
     Raises RecipeError, with every problem found, before anything is read; other
     QaqfilterErrors later.
@@ -46,7 +48,8 @@ def run(
     manager = load_plugins(tuple(plugins))
     loaded = load_recipe(Path(recipe), manager, overrides)
     order = Order("run", limit)
-    return run_recipe(loaded, manager, observer or Silent(), order, replace=replace)
+    watcher = observer or Silent()
+    return run_recipe(loaded, manager, watcher, order, replace=replace, stdout=stdout)
 
 
 def score_recipe(
@@ -85,9 +88,9 @@ def select_recipe(
 ) -> RunReport:
     """The second half of `run`: decide by the numbers that a run left; no model is loaded.
 
-    `scores` is the folder of that run, the recipe's own by default. A record that gets to a step
-    for which it was never scored is refused (NotScored), or rejected as ``not_scored``. Without
-    `write` only the report is made. Other arguments and errors as for `run`.
+    `scores` is the folder or address of that run, the recipe's own by default. A record that gets
+    to a step for which it was never scored is refused (NotScored), or rejected as ``not_scored``.
+    Without `write` only the report is made. Other arguments and errors as for `run`.
     """
     from qaqfilter import selecting
 
@@ -95,7 +98,7 @@ def select_recipe(
     loaded = load_recipe(Path(recipe), manager, overrides)
     options = [*_options("--set", overrides), *_options("--plugin", plugins), "--replace"]
     selection = selecting.Selection(
-        scores=None if scores is None else Path(scores),
+        scores=scores,
         unscored=unscored,
         write=write,
         score_by=shlex.join(["qaqfilter", "run", str(recipe), *options]),

@@ -5,14 +5,23 @@ The plugin's sink inherits ArrowSink and brings the two files that batches are w
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from qaqfilter.arrow_inference import convert, infer
 from qaqfilter.arrow_rows import ArrowRow, Batch
+from qaqfilter.errors import RunDirectoryError
+from qaqfilter.sinks import Numbers
 from qaqfilter.types import Record, Rejection
 
 _CONVERTED = 256  # records of another format that are converted together
-_Item = tuple[Record, Rejection | None]
+
+
+class _Fate(NamedTuple):
+    """What is written beside a record: the numbers of a kept one, why another was rejected."""
+
+    rejection: Rejection | None
+    numbers: Numbers | None = None
 
 
 class BatchFile(Protocol):
@@ -36,19 +45,34 @@ class ArrowSink:
     def __init__(self, kept: BatchFile, rejected: BatchFile, infer_rows: int) -> None:
         self._kept, self._rejected, self._infer_rows = kept, rejected, infer_rows
         self._batch: Batch | None = None
-        self._rows: list[int] = []
+        self._rows: list[tuple[int, Numbers | None]] = []
         self._rejections: list[tuple[int, Record, Rejection]] = []
-        self._waiting: list[_Item] = []
+        self._waiting: list[tuple[Record, _Fate]] = []
         self._schema: Any = None
         self._any_rejected = False
+        self._field: Any = None
 
     def keep(self, record: Record) -> None:
         """Take the record's row as it is."""
-        self._put(record, None)
+        self._put(record, _Fate(None))
+
+    def annotate(self, field: str, names: Mapping[str, Sequence[str]]) -> None:
+        """Numbers come as a struct of that name, of one struct for each model and step."""
+        import pyarrow as pa
+
+        inner = {
+            owner: pa.struct([(name, pa.float64()) for name in owned])
+            for owner, owned in names.items()
+        }
+        self._field = pa.field(field, pa.struct(list(inner.items())))
+
+    def keep_with(self, record: Record, numbers: Numbers) -> None:
+        """Take the record's row as it is, and the numbers as a struct beside it."""
+        self._put(record, _Fate(None, numbers))
 
     def reject(self, record: Record, rejection: Rejection) -> None:
         """Take the record's row, and step, reason, value and bound as a struct beside it."""
-        self._put(record, rejection)
+        self._put(record, _Fate(rejection))
 
     def close(self) -> None:
         """Write what is left."""
@@ -57,15 +81,15 @@ class ArrowSink:
             self._flush_batch()
         finally:
             try:
-                self._kept.close(self._schema)
+                self._kept.close(self._annotated(self._schema))
             finally:
                 if self._any_rejected:
                     self._rejected.close(self._schema)
 
-    def _put(self, record: Record, rejection: Rejection | None) -> None:
+    def _put(self, record: Record, fate: _Fate) -> None:
         row = record.fields
         if not isinstance(row, ArrowRow):
-            self._waiting.append((record, rejection))
+            self._waiting.append((record, fate))
             most = self._infer_rows if self._schema is None else _CONVERTED
             if len(self._waiting) >= most:
                 self._convert()
@@ -73,10 +97,7 @@ class ArrowSink:
         if row.batch is not self._batch:
             self._flush_batch()
             self._batch, self._schema = row.batch, self._schema or row.batch.arrow.schema
-        if rejection is None:
-            self._rows.append(row.index)
-        else:
-            self._rejections.append((row.index, record, rejection))
+        _sort_in(row.index, record, fate, self._rows, self._rejections)
 
     def _flush_batch(self) -> None:
         """Hand over the rows of a batch that was read."""
@@ -93,22 +114,56 @@ class ArrowSink:
         records = [record for record, _ in waiting]
         if self._schema is None:
             self._schema = infer(records)
-        rows, gone = [], []
-        for index, (record, rejection) in enumerate(waiting):
-            if rejection is None:
-                rows.append(index)
-            else:
-                gone.append((index, record, rejection))
+        rows: list[tuple[int, Numbers | None]] = []
+        gone: list[tuple[int, Record, Rejection]] = []
+        for index, (record, fate) in enumerate(waiting):
+            _sort_in(index, record, fate, rows, gone)
         self._hand_over(convert(records, self._schema), rows, gone)
 
     def _hand_over(
-        self, arrow: Any, rows: list[int], gone: list[tuple[int, Record, Rejection]]
+        self,
+        arrow: Any,
+        rows: list[tuple[int, Numbers | None]],
+        gone: list[tuple[int, Record, Rejection]],
     ) -> None:
         if rows:
-            self._kept.write(_taken(arrow, rows))
+            kept = _taken(arrow, [index for index, _ in rows])
+            self._kept.write(self._with_numbers(kept, [numbers for _, numbers in rows]))
         if gone:
             self._any_rejected = True
             self._rejected.write(_with_reasons(_taken(arrow, [row for row, *_ in gone]), gone))
+
+    def _with_numbers(self, arrow: Any, numbers: list[Numbers | None]) -> Any:
+        import pyarrow as pa
+
+        if self._field is None:
+            return arrow
+        values = pa.array(numbers, self._field.type)
+        return pa.record_batch([*arrow.columns, values], schema=self._annotated(arrow.schema))
+
+    def _annotated(self, schema: Any) -> Any:
+        """A schema of kept records, with the struct of numbers as its last column."""
+        if self._field is None or schema is None:
+            return schema
+        if self._field.name in schema.names:
+            raise RunDirectoryError(
+                f"there is a column {self._field.name!r} already: name another one with "
+                "output.annotate"
+            )
+        return schema.append(self._field)
+
+
+def _sort_in(
+    index: int,
+    record: Record,
+    fate: _Fate,
+    rows: list[tuple[int, Numbers | None]],
+    gone: list[tuple[int, Record, Rejection]],
+) -> None:
+    if fate.rejection is None:
+        rows.append((index, fate.numbers))
+    else:
+        gone.append((index, record, fate.rejection))
 
 
 def _taken(arrow: Any, rows: list[int]) -> Any:

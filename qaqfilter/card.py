@@ -29,6 +29,7 @@ PARTS = 20
 """Input files that are listed."""
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
 MORE = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**12, "1B<n<1T"))
+_SHARD = re.compile(r"-[0-9]{5,}\.")
 LICENCE = """\
 None is stated here: the records keep the licence of the data they were taken from. Whoever
 publishes them has to look it up, and write it into the front matter of this file (`license:`).
@@ -65,7 +66,7 @@ def _front(report: RunReport, files: Sequence[str]) -> str:
             "data_files": [{"split": "train", "path": found[0] if len(found) == 1 else found}],
         }
         for config, name in (("default", "kept"), ("rejected", "rejected"))
-        if (found := [file for file in files if re.match(rf"{name}\b", file)])
+        if (found := sorted({_SHARD.sub("-*.", f) for f in files if _is(name, f)}))
     ]
     data = DatasetCardData(
         pretty_name=printable(report.name),
@@ -74,6 +75,11 @@ def _front(report: RunReport, files: Sequence[str]) -> str:
         configs=configs or None,
     )
     return f"{data.to_yaml(line_break=chr(10))}\n"
+
+
+def _is(name: str, file: str) -> bool:
+    """Whether a file, or a shard, has this name."""
+    return _SHARD.sub(".", file).startswith((f"{name}.", f"{name}/"))
 
 
 # --- what was done ----------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Columns:
 
     def pooled(self, name: str) -> LikelihoodColumn:
         """A likelihood with one entry a record, that of all its units together."""
-        column = self.likelihoods[name]
+        column = self.likelihood(name)
         return column if self.units is None else pooled(column, np.diff(self.units.starts))
 
     def unscored(self, name: str, rows: Ints) -> Ints:

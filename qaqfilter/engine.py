@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
+from typing import BinaryIO
 
+from qaqfilter.annotating import source_of
 from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
@@ -15,11 +16,14 @@ from qaqfilter.finishing import account, has_card, publish, scores_file, write_s
 from qaqfilter.input_parts import differences
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import Order
+from qaqfilter.options import STDOUT
 from qaqfilter.overwriting import check_recipe, finished_already
-from qaqfilter.protocols import Source
+from qaqfilter.piping import for_pipe
+from qaqfilter.quarantine import QUARANTINE
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
-from qaqfilter.run_directory import QUARANTINE, RunDirectory
+from qaqfilter.run_directory import RunDirectory
+from qaqfilter.run_places import Place, place_of
 from qaqfilter.stream import RecordStream
 from qaqfilter.writing import labelled
 
@@ -31,24 +35,30 @@ def run_recipe(
     order: Order = Order("run"),  # noqa: B008 - frozen
     *,
     replace: bool = False,
+    stdout: BinaryIO | None = None,
 ) -> RunReport:
     """Run a recipe, or only score by it; the report gives counts, costs and where the files are.
 
     A finished run of the same recipe over the same input is not done again: its report comes
-    back. `replace` allows any finished run in the folder to be overwritten.
+    back. `replace` allows any finished run in the folder to be overwritten. `stdout` gets the kept
+    records where `output.path` is ``-``.
     Raises a QaqfilterError; the run directory then holds what it held before (and, after too
     many bad records, the quarantine).
     """
     started = time.monotonic()
-    folder = Path(recipe.output.path)
-    with RunDirectory(folder, replace=replace, card=has_card(recipe, order)) as directory:
+    place: Place
+    if recipe.output.path == STDOUT:
+        recipe, place = for_pipe(recipe, order, stdout)
+    else:
+        place = place_of(recipe.output.path)
+    with RunDirectory(place, replace=replace, card=has_card(recipe, order)) as directory:
         if not replace:
             check_recipe(directory.manifest, order, recipe)
         stream = _surveyed(recipe, directory, observer, order.limit)
         if not replace and directory.manifest is not None:
             return finished_already(directory.manifest, stream.parts, observer)
         _tell_changes(stream, directory, observer)
-        manager.run_started(recipe.resolved(), str(folder))
+        manager.run_started(recipe.resolved(), str(place.where))
         columns = Columns(stream.records, units=stream.units)
         noting = partial(directory.note_input, stream.parts)
         models = Models(recipe, manager, observer, stream, columns, noting)
@@ -58,15 +68,14 @@ def run_recipe(
         chain.decide_all()
         _write(chain, directory, order)
         seconds = time.monotonic() - started
-        report = account(chain, seconds, len(stream.duplicate_ids), models.reports)
+        report = account(chain, place.where, seconds, len(stream.duplicate_ids), models.reports)
         return publish(report, order, chain, directory, models.reports)
 
 
 def _surveyed(
     recipe: Recipe, directory: RunDirectory, observer: Observer, limit: int | None
 ) -> RecordStream:
-    source: Source = recipe.source.component.create(recipe.source.options)
-    stream = RecordStream(source, recipe.input, limit)
+    stream = RecordStream(source_of(recipe), recipe.input, limit)
     skips = recipe.input.on_error == "skip"
     if not skips:
         directory.open_quarantine()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
+from qaqfilter.addresses import without_credentials
 from qaqfilter.asking import make_stage
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
@@ -21,12 +21,13 @@ from qaqfilter.errors import RunDirectoryError
 from qaqfilter.estimates import ModelPlan, RecipePlan, StepPlan
 from qaqfilter.identity import fingerprint
 from qaqfilter.manager import PluginManager
-from qaqfilter.manifest import read_manifest
+from qaqfilter.options import STDOUT
 from qaqfilter.planning import Plan
 from qaqfilter.preparing import Preparer
 from qaqfilter.protocols import CountsWork, Source
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer
+from qaqfilter.run_places import place_of
 from qaqfilter.scoring import ScoringStage
 from qaqfilter.store import ScoreStore
 from qaqfilter.stream import RecordStream
@@ -59,7 +60,7 @@ def plan_recipe(
     counts = chain.ask_undecided()
     return RecipePlan(
         name=recipe.name,
-        folder=recipe.output.path,
+        folder=without_credentials(recipe.output.path),
         records=stream.records,
         bad=stream.bad,
         sampled=sampled,
@@ -134,7 +135,7 @@ class _Planned:
                 shares=shares,
                 max_length=max_length,
                 weights=_weights(stage),
-                speed=_speed(Path(self.recipe.output.path), facts),
+                speed=_speed(self.recipe.output.path, facts),
             )
         )
 
@@ -193,10 +194,12 @@ def _weights(stage: ScoringStage) -> int | None:
     return sum(file.stat().st_size for file in files)
 
 
-def _speed(folder: Path, facts: Mapping[str, object]) -> float | None:
-    """Tokens a second of this very model in the run that is in `folder`."""
+def _speed(path: str, facts: Mapping[str, object]) -> float | None:
+    """Tokens a second of this very model in the run that is in the folder, or at the address."""
+    if path == STDOUT:
+        return None
     try:
-        manifest = read_manifest(folder)
+        manifest = place_of(path).manifest()
     except RunDirectoryError:  # the run itself will tell
         return None
     if manifest is None:

@@ -7,17 +7,20 @@ from contextlib import ExitStack
 from dataclasses import replace as with_fields
 from pathlib import Path
 
+from qaqfilter.addresses import Address
+from qaqfilter.annotating import annotated
 from qaqfilter.card import data_card
 from qaqfilter.chain import Chain
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.input_parts import whole_digest
 from qaqfilter.manifest import Order, write_manifest
-from qaqfilter.protocols import Sink
+from qaqfilter.options import STDOUT
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import ModelReport, RunReport
 from qaqfilter.run_directory import CARD, RunDirectory
 from qaqfilter.run_lock import now
 from qaqfilter.scores_file import SCORES, ScoresFile
+from qaqfilter.sinks import Sink
 from qaqfilter.types import Record
 from qaqfilter.writing import write_records
 
@@ -45,6 +48,7 @@ def write_sink(chain: Chain, records: Iterable[Record], directory: RunDirectory)
             sink,
             rejects=chain.recipe.output.rejects,
             progress=chain.observer.advanced,
+            numbers=annotated(sink, chain.recipe, chain.columns),
         )
     expected = len(chain.alive), chain.stream.records - len(chain.alive)
     if written != expected:
@@ -55,7 +59,11 @@ def write_sink(chain: Chain, records: Iterable[Record], directory: RunDirectory)
 
 
 def account(
-    chain: Chain, seconds: float, duplicate_ids: int, models: Sequence[ModelReport]
+    chain: Chain,
+    where: Path | Address,
+    seconds: float,
+    duplicate_ids: int,
+    models: Sequence[ModelReport],
 ) -> RunReport:
     """What a run came to. Raises QaqfilterError where it does not add up."""
     stream, kept = chain.stream, len(chain.alive)
@@ -68,7 +76,7 @@ def account(
         )
     return RunReport(
         name=chain.recipe.name,
-        folder=Path(chain.recipe.output.path),
+        folder=where,
         read=read,
         kept=kept,
         rejected=rejected,
@@ -97,11 +105,14 @@ def publish(
         text = data_card(report, order, chain, scored_by, names)
         with directory.writing():
             (directory.partial / CARD).write_bytes(text.encode())
-    report = with_fields(report, files=directory.files())
+    files = {} if str(report.folder) == STDOUT else directory.files()
+    report = with_fields(report, files=files)
     resolved = chain.recipe.resolved()
     manifest = write_manifest(
         report, order, resolved, parts=chain.stream.parts, scored_by=scored_by, finished=now()
     )
+    if isinstance(report.folder, Address):
+        chain.observer.message(f"uploading {len(report.files)} files to {report.folder}")
     directory.publish(manifest)
     chain.manager.run_finished(report)
     return report

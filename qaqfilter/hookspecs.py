@@ -19,8 +19,9 @@ import pluggy
 
 from qaqfilter.execution import Executor
 from qaqfilter.model_files import Locator
-from qaqfilter.protocols import Backend, Component, PromptFormat, Selector, Sink, Source
+from qaqfilter.protocols import Backend, Component, PromptFormat, Selector, Source
 from qaqfilter.reports import RunReport
+from qaqfilter.sinks import Sink
 from qaqfilter.table import Table
 from qaqfilter.types import Decisions
 

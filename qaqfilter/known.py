@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qaqfilter.addresses import Address
 from qaqfilter.columns import Columns
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.input_parts import whole_digest
@@ -14,17 +15,20 @@ from qaqfilter.recipe import Recipe
 from qaqfilter.scores_file import SCORES, Scored, read_scores
 
 
-def known_numbers(folder: Path, recipe: Recipe, score_by: str) -> tuple[Manifest, Scored]:
+def known_numbers(
+    folder: Path, where: Path | Address, recipe: Recipe, score_by: str
+) -> tuple[Manifest, Scored]:
     """The numbers of the run in `folder` that a run of this recipe would get too.
 
-    `score_by` is the command that makes them anew, for messages. Raises RunDirectoryError where
-    there are none, or where they are of another input.
+    `where` is what messages call the folder, which may hold copies; `score_by` is the command that
+    makes them anew. Raises RunDirectoryError where there are none, or where they are of another
+    input.
     """
     manifest = read_manifest(folder)
     if manifest is None or SCORES not in manifest.files:
         why = "is no finished run" if manifest is None else "is a run without scores.parquet"
         raise RunDirectoryError(
-            f"in {folder} there {why}, so there are no numbers to select by; make them with: "
+            f"in {where} there {why}, so there are no numbers to select by; make them with: "
             f"{score_by}"
         )
     now = as_written(recipe.resolved())
@@ -32,13 +36,13 @@ def known_numbers(folder: Path, recipe: Recipe, score_by: str) -> tuple[Manifest
     whole = sum(part.records for part in manifest.input)
     if scored.input_digest != whole_digest(manifest.input) or scored.columns.size != whole:
         raise RunDirectoryError(
-            f"{folder / SCORES} is not the file that {manifest.finished} was written there; make "
+            f"{where / SCORES} is not the file that {manifest.finished} was written there; make "
             f"it anew with: {score_by}"
         )
     if _of_source(manifest.recipe) != _of_source(now):
         keys = changed_keys(*({"input": r["input"], "steps": []} for r in (manifest.recipe, now)))
         raise RunDirectoryError(
-            f"the numbers in {folder} are of another input ({'; '.join(keys)}); score this one "
+            f"the numbers in {where} are of another input ({'; '.join(keys)}); score this one "
             f"with: {score_by}"
         )
     _forget(scored.columns, manifest.recipe, now)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from qaqfilter.addresses import Address
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.input_parts import InputPart, whole_digest
 from qaqfilter.reports import ModelReport, RunReport
@@ -92,9 +93,19 @@ def read_manifest(folder: Path) -> Manifest | None:
 
     Raises RunDirectoryError for one that cannot be understood.
     """
-    path = folder / MANIFEST
     try:
-        found = orjson.loads(path.read_bytes())
+        written = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unknown(folder, error) from error
+    return parse_manifest(written, folder)
+
+
+def parse_manifest(written: bytes, folder: Path | Address) -> Manifest:
+    """What a manifest says that was found in `folder`. Raises RunDirectoryError."""
+    try:
+        found = orjson.loads(written)
         if found["format"] != 1:
             raise ValueError(f"format {found['format']!r}, where 1 is known")
         files = {name: folder / _own_name(file) for name, file in found["files"].items()}
@@ -108,13 +119,15 @@ def read_manifest(folder: Path) -> Manifest | None:
             report=_REPORT.validate_python(account | {"folder": folder, "files": files}),
             scored_by=_MODELS.validate_python(found.get("scored_by", found["models"])),
         )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ValidationError) as error:
-        raise RunDirectoryError(
-            f"{path} is no manifest that this version can read ({error}): run again with "
-            "--replace, or name another folder with --set output.path=..."
-        ) from error
+    except (ValueError, LookupError, TypeError, AttributeError, ValidationError) as error:
+        raise _unknown(folder, error) from error
+
+
+def _unknown(folder: Path | Address, error: Exception) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{folder / MANIFEST} is no manifest that this version can read ({error}): run again with "
+        "--replace, or name another folder with --set output.path=..."
+    )
 
 
 def _own_name(name: str) -> str:

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+)
 
-from qaqfilter.addresses import is_address
+from qaqfilter.addresses import is_address, without_credentials
 
 
 class Options(BaseModel):
@@ -89,6 +96,8 @@ def _anywhere_against_recipe(value: str, info: ValidationInfo) -> str:
 
 
 def _against_recipe(value: str, info: ValidationInfo) -> str:
+    if is_address(value):
+        raise ValueError(f"{without_credentials(value)}: this must be a path of this machine")
     return str(_beside_recipe(recipe_folder(info), _filled_in(value)))
 
 
@@ -166,6 +175,19 @@ RecipePath = Annotated[str, AfterValidator(_against_recipe)]
 
 RecipeAddress = Annotated[str, AfterValidator(_anywhere_against_recipe)]
 """A path like RecipePath, or an address (``s3://bucket/folder``), in which ``${NAME}`` counts."""
+
+STDOUT = "-"
+"""In place of a path: standard output."""
+
+
+def _output_against_recipe(value: str, info: ValidationInfo) -> str:
+    return value if value == STDOUT else _anywhere_against_recipe(value, info)
+
+
+RecipeOutput = Annotated[
+    str, AfterValidator(_output_against_recipe), PlainSerializer(without_credentials)
+]
+"""A RecipeAddress, or ``-``; written out, it has no credentials."""
 
 RecipeGlob = Annotated[str, AfterValidator(_pattern_against_recipe)]
 """A path or address, or a glob pattern of either; ``~`` and ``${NAME}`` as there."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from qaqfilter.addresses import is_address, without_credentials
 from qaqfilter.options import PathFolder, PathPattern
 
 _NAMES = ("quarantine.jsonl", "manifest.json", "scores.parquet")
@@ -20,7 +21,7 @@ _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
 def reads_own_output(
-    options: BaseModel, folder: Path, *, same_format: bool
+    options: BaseModel, folder: str, *, same_format: bool
 ) -> Iterator[tuple[str, str]]:
     """(option, problem) for every pattern of a source that matches a file of a run in `folder`.
 
@@ -29,15 +30,17 @@ def reads_own_output(
     of another kind may write beside the input.
     """
     names = (*_NAMES, *_OF_THE_SINK) if same_format else _NAMES
+    # An address is matched like a relative path, which its patterns are taken for, too.
     target = Path(os.path.realpath(folder)).parts
     for name in type(options).model_fields:
         value = getattr(options, name)
         for pattern in value if isinstance(value, list | tuple) else [value]:
             if isinstance(pattern, PathFolder):
-                if _reads_folder(Path(pattern.removeprefix("path:")), folder, same_format):
+                source = Path(pattern.removeprefix("path:"))
+                if not is_address(folder) and _reads_folder(source, Path(folder), same_format):
                     yield (
                         name,
-                        f"{pattern.removeprefix('path:')} and the run's own files in output.path "
+                        f"{source} and the run's own files in output.path "
                         f"({folder}) get into each other's way: name another output.path, outside "
                         "the data set",
                     )
@@ -47,9 +50,9 @@ def reads_own_output(
                 if _matches(above, target) and any(_meet(end, [*own]) for own in names):
                     yield (
                         name,
-                        f"{pattern} matches the run's own files in output.path ({folder}), which "
-                        "must not become its input: name another output.path, or a narrower "
-                        "pattern",
+                        f"{pattern} matches the run's own files in output.path "
+                        f"({without_credentials(folder)}), which must not become its input: "
+                        "name another output.path, or a narrower pattern",
                     )
 
 

@@ -1,6 +1,6 @@
 """What a plugin's objects must be able to do. Implement the protocol; inherit nothing.
 
-Source ─▶ Backend + PromptFormat ─▶ Selector ─▶ Sink    (how a backend is run: execution.py)
+Source ─▶ Backend + PromptFormat ─▶ Selector ─▶ Sink    (sinks: sinks.py; running: execution.py)
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from qaqfilter.types import (
     Decisions,
     Floats,
     Record,
-    Rejection,
     Request,
     TokenSequence,
 )
@@ -61,26 +60,6 @@ class Source(Protocol):
 
         Raises SourceError where the input cannot be opened.
         """
-        ...
-
-
-class Sink(Protocol):
-    """Where records go. Files are written into the folder that the sink was created with.
-
-    They are called `kept` and `rejected`, with an ending. In folders `kept` and `rejected` the
-    files with records are called `data-*`, as the data card has to name them.
-    """
-
-    def keep(self, record: Record) -> None:
-        """Write a kept record, as it came in, in call order."""
-        ...
-
-    def reject(self, record: Record, rejection: Rejection) -> None:
-        """Write a rejected record and the reason."""
-        ...
-
-    def close(self) -> None:
-        """Flush and close; called once, also after an error."""
         ...
 
 

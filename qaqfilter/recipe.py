@@ -16,7 +16,7 @@ from qaqfilter.errors import RecipeError
 from qaqfilter.manager import PluginManager
 from qaqfilter.naming import check_names
 from qaqfilter.options import LOCATION, fields_marked
-from qaqfilter.overlap import reads_own_output
+from qaqfilter.output_checks import output_problems
 from qaqfilter.protocols import Decides, Measures, Scores, Selector
 from qaqfilter.recipe_keys import (
     InputKeys,
@@ -143,9 +143,8 @@ def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
         if (model := _model(reader, name, raw, default)) is not None
     }
     if source and sink:
-        same = source[1].component.name == sink[1].component.name
-        for key, text in reads_own_output(source[1].options, Path(sink[0].path), same_format=same):
-            reader.complain(("input", key), text)
+        for location, text in output_problems(source[1], *sink):
+            reader.complain(location, text)
     steps = [_step(reader, index, raw) for index, raw in enumerate(top.steps)]
     _check_names(reader, steps)
     steps = _with_group_columns(reader, steps)

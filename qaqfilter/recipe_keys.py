@@ -8,7 +8,7 @@ from pydantic import Field
 
 from qaqfilter.digests import Sha256
 from qaqfilter.keep import Keep, Strata
-from qaqfilter.options import Options, RecipePath
+from qaqfilter.options import Options, RecipeOutput, RecipePath
 from qaqfilter.units import Combine
 
 TooLong = Literal["reject", "cut_answer"]
@@ -72,13 +72,22 @@ class StepKeys(Options):
 class OutputKeys(Options):
     """Keys of `output` that every sink takes."""
 
-    path: RecipePath = Field(description="The run directory, relative to the recipe.")
+    path: RecipeOutput = Field(
+        description="The run directory: a folder, relative to the recipe, or an address such as "
+        "`s3://bucket/folder`. `-`: the kept records go to standard output, and there is none."
+    )
     rejects: bool = Field(True, description="Write the rejected records and why.")
     scores: bool = Field(True, description="Write every number to scores.parquet.")
     card: bool = Field(
         True,
         description="Write a data card, README.md; the kept records load with it as a "
         "data set of the Hugging Face hub.",
+    )
+    annotate: str | None = Field(
+        None,
+        min_length=1,
+        description="A name, `qaq` say: kept records get one more field of this name, which holds "
+        "the columns of every step and, in nats per token, the likelihoods of every model.",
     )
 
 

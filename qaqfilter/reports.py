@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from qaqfilter.addresses import Address
 from qaqfilter.costs import Cost
 
 
@@ -61,11 +62,12 @@ class ModelReport:
 class RunReport:
     """The account of a finished run: read == kept + rejected + quarantined.
 
-    `quarantined` counts bad records, those too that the recipe said to skip.
+    `quarantined` counts bad records, those too that the recipe said to skip. `folder` and `files`
+    are addresses where `output.path` is one.
     """
 
     name: str
-    folder: Path
+    folder: Path | Address
     read: int
     kept: int
     rejected: int
@@ -74,7 +76,7 @@ class RunReport:
     steps: tuple[StepReport, ...]
     models: tuple[ModelReport, ...]
     seconds: float
-    files: Mapping[str, Path]
+    files: Mapping[str, Path | Address]
 
 
 class Observer(Protocol):

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import base64
 import errno
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 
+from qaqfilter.addresses import Address
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.input_parts import InputPart
 from qaqfilter.manifest import MANIFEST, Manifest, read_manifest
+from qaqfilter.quarantine import QUARANTINE, quarantine_line
 from qaqfilter.run_lock import BEGUN, note_begun, only_run
+from qaqfilter.run_places import FOLDERS, Folder, Place, delete, sync
 from qaqfilter.types import BadRecord
 
-QUARANTINE = "quarantine.jsonl"
 CARD = "README.md"
-FOLDERS = ("kept", "rejected")
 OUTPUTS = (*FOLDERS, "kept.*", "kept-*.*", "rejected.*", "scores.parquet")
 """What a run would overwrite; the quarantine may be that of a run with too many bad records."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_ROOM = "; make room, or name another folder with --set output.path=..."
+STALE = ".stale.json"
 ELSEWHERE = "run again with --replace, or name another folder with --set output.path=..."
 
 
@@ -44,9 +45,10 @@ class RunDirectory:
     input_before: what the latest run here read, finished or not, where that is known.
     """
 
-    def __init__(self, folder: Path, *, replace: bool, card: bool = False) -> None:
-        self.folder = folder
-        self.partial = folder / ".partial"
+    def __init__(self, place: Path | Place, *, replace: bool, card: bool = False) -> None:
+        self.place: Place = Folder(place) if isinstance(place, Path) else place
+        self.desk = self.place.desk
+        self.partial = self.desk / ".partial"
         self.manifest: Manifest | None = None
         self.input_before: tuple[InputPart, ...] | None = None
         self._replace = replace
@@ -56,19 +58,21 @@ class RunDirectory:
 
     def __enter__(self) -> RunDirectory:
         with ExitStack() as stack, self.writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            stack.callback(self._remove_if_empty)
-            begun = stack.enter_context(only_run(self.folder))
-            stack.callback(self._clear)
-            stack.callback(self._finish_publishing)  # an interruption may come between two moves
+            self.desk.mkdir(parents=True, exist_ok=True)
+            stack.callback(self.place.leave)
+            begun = stack.enter_context(only_run(self.desk, self.place.where))
+            stack.callback(self._clear_unless_whole)
+            if self.place.at_once:  # an interruption may come between two moves
+                stack.callback(self._finish_publishing)
             self._finish_publishing()
             self._clear()
+            there = self.place.names()  # with --replace, too: shows whether it can be reached
             self.manifest = self._earlier()
             found = begun.input if begun else None
             self.input_before = found or (self.manifest.input if self.manifest else None)
-            self._refuse_foreign_folders()
+            self._refuse_foreign_folders(there)
             if not self._replace:
-                self._refuse_foreign()
+                self._refuse_foreign(there)
             self.partial.mkdir()
             self._leaving = stack.pop_all()
         return self
@@ -85,53 +89,60 @@ class RunDirectory:
 
     def _earlier(self) -> Manifest | None:
         try:
-            return read_manifest(self.folder)
+            return self.place.manifest()
         except RunDirectoryError:
             if self._replace:
                 return None
             raise
 
-    def _refuse_foreign_folders(self) -> None:
+    def _refuse_foreign_folders(self, there: set[str]) -> None:
         """Whole folders are deleted only where a run is known to have written them."""
-        for name in {*FOLDERS} - {*(self.manifest.files if self.manifest else ())}:
-            if (self.folder / name).is_dir():
-                raise RunDirectoryError(
-                    f"{self.folder / name} is a folder that no finished run left; move it away"
-                )
+        ours = self.manifest.files if self.manifest else ()
+        for name in sorted({*FOLDERS} & there - {*ours}):
+            raise RunDirectoryError(
+                f"{self.place.where / name} is a folder that no finished run left; move it away"
+            )
 
-    def _refuse_foreign(self) -> None:
+    def _refuse_foreign(self, there: set[str]) -> None:
+        where = self.place.where
         if self.manifest is None:
-            foreign = sorted(path for name in OUTPUTS for path in self.folder.glob(name))
-            if foreign:
-                raise RunDirectoryError(
-                    f"{foreign[0]} is there, and no finished run left it: {ELSEWHERE}"
-                )
+            for name in sorted(there):
+                if any(fnmatchcase(name, pattern) for pattern in OUTPUTS):
+                    raise RunDirectoryError(
+                        f"{where / name} is there, and no finished run left it: {ELSEWHERE}"
+                    )
         # Folders often have one of the user's own, also beside the numbers of an earlier run.
         ours = self.manifest is not None and CARD in self.manifest.files
-        card = self.folder / CARD
-        if self._card and not ours and (card.exists() or card.is_symlink()):
+        if self._card and not ours and CARD in there:
             raise RunDirectoryError(
-                f"{card} is there, and no finished run left it: keep it with --set "
+                f"{where / CARD} is there, and no finished run left it: keep it with --set "
                 f"output.card=false, or have it overwritten: {ELSEWHERE}"
             )
 
+    def _is_whole(self) -> bool:
+        """Whether there is a run that came to its end, and whose files were not all moved."""
+        return not self.partial.is_symlink() and (self.partial / MANIFEST).exists()
+
     def _finish_publishing(self) -> None:
         """A run that was killed while it moved its files had all of them: move the rest."""
-        if self.partial.is_symlink() or not (self.partial / MANIFEST).exists():
+        if not self._is_whole():
             return
-        with suppress(RunDirectoryError):
+        try:
             manifest = read_manifest(self.partial)
-            assert manifest is not None, "it exists, and nobody else is at work here"
-            self._move(manifest.files)
+        except RunDirectoryError:  # of another version: to be done again
+            return
+        assert manifest is not None, "it exists, and nobody else is at work here"
+        self._move(manifest.files)
+
+    def _clear_unless_whole(self) -> None:
+        """What is whole and could not be put in place stays for the next run to do so."""
+        if not self._is_whole():
+            self._clear()
 
     def _clear(self) -> None:
         """Remove what a run that ended early left: under the lock, it is nobody's any more."""
-        for path in (*self.folder.glob(".partial*"), *self.folder.glob(f"{BEGUN}.*")):
-            _remove(path)
-
-    def _remove_if_empty(self) -> None:
-        with suppress(OSError):
-            self.folder.rmdir()
+        for path in (*self.desk.glob(".partial*"), *self.desk.glob(f"{BEGUN}.*")):
+            delete(path)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -140,27 +151,17 @@ class RunDirectory:
             yield
         except OSError as error:
             mend = NO_ROOM if error.errno in FULL else ""
-            raise RunDirectoryError(f"cannot write to {self.folder}: {error}{mend}") from error
+            raise RunDirectoryError(f"cannot write to {self.desk}: {error}{mend}") from error
 
     def note_input(self, parts: Sequence[InputPart]) -> None:
         """Write down what this run reads, for the run that goes on after it is stopped."""
         with self.writing():
-            note_begun(self.folder, parts)
+            note_begun(self.desk, parts)
 
     def quarantine(self, bad: BadRecord) -> None:
         """Set a bad record aside: where it stood, what is wrong, and its bytes."""
-        line: dict[str, Any] = {
-            "part": bad.origin.part,
-            "ordinal": bad.origin.ordinal,
-            "line": bad.origin.line,
-            "error": bad.error,
-        }
-        try:
-            line["raw"] = bad.row.decode()
-        except UnicodeDecodeError:
-            line["raw_base64"] = base64.b64encode(bad.row).decode()
         with self.writing():
-            self._opened().write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            self._opened().write(quarantine_line(bad))
 
     def open_quarantine(self) -> None:
         """Have a quarantine.jsonl, even where nothing is bad."""
@@ -172,18 +173,18 @@ class RunDirectory:
         with self.writing(), suppress(FileNotFoundError):
             shutil.copy2(folder / QUARANTINE, self.partial / QUARANTINE)
 
-    def keep_quarantine(self) -> Path:
+    def keep_quarantine(self) -> Path | Address:
         """After too many bad records: publish the quarantine alone, so that it can be read."""
-        target = self.folder / QUARANTINE
         with self.writing():
             self._close()
-            (self.partial / QUARANTINE).replace(target)
-        return target
+            self.place.put(self.partial / QUARANTINE)
+        return self.place.where / QUARANTINE
 
-    def files(self) -> dict[str, Path]:
+    def files(self) -> dict[str, Path | Address]:
         """Where everything that is written so far will be, by what it is, the manifest last."""
         names = sorted(path.name for path in self.partial.iterdir())
-        return {Path(name).stem.split(".")[0]: self.folder / name for name in [*names, MANIFEST]}
+        where = self.place.where
+        return {Path(name).stem.split(".")[0]: where / name for name in [*names, MANIFEST]}
 
     def publish(self, manifest: bytes) -> None:
         """Move every file into place, the manifest last, and remove an earlier run's leftovers.
@@ -195,31 +196,35 @@ class RunDirectory:
             self._close()
             names = sorted(path.name for path in self.partial.iterdir())
             for name in names:
-                _sync(self.partial / name)
+                sync(self.partial / name)
             # While the disk may still turn out to be full, nothing has been touched yet.
-            whole = self.partial / f".{MANIFEST}"
-            whole.write_bytes(manifest)
-            _sync(whole)
-            whole.replace(self.partial / MANIFEST)
+            self._write(STALE, orjson.dumps(sorted(self._stale(names))))
+            self._write(MANIFEST, manifest)
             self._move(names)
 
-    def _move(self, names: Sequence[str]) -> None:
-        earlier = None
-        with suppress(RunDirectoryError):
-            earlier = read_manifest(self.folder)
+    def _stale(self, names: Sequence[str]) -> set[str]:
+        """What an earlier run left that this one does not write anew."""
+        earlier = self.manifest.files if self.manifest else ()
         # A quarantine may be that of a run which failed and so left no manifest.
-        ours = earlier.files if earlier else ()
-        stale = {QUARANTINE, *ours} - {*names, MANIFEST}
-        for name in stale - {*FOLDERS}:
-            (self.folder / name).unlink(missing_ok=True)
-        for name in {*FOLDERS} & {*ours}:  # nothing can be moved onto a folder
-            _remove(self.folder / name)
+        return {QUARANTINE, *earlier} - {*names, MANIFEST}
+
+    def _write(self, name: str, content: bytes) -> None:
+        """A file of the partial folder, there only when it is whole."""
+        whole = self.partial / f"{name}.whole"
+        whole.write_bytes(content)
+        sync(whole)
+        whole.replace(self.partial / name)
+
+    def _move(self, names: Sequence[str]) -> None:
         # While files are moved, the old manifest would describe some that are not its own.
-        (self.folder / MANIFEST).unlink(missing_ok=True)
+        self.place.remove(MANIFEST)
+        with suppress(FileNotFoundError):
+            for name in orjson.loads((self.partial / STALE).read_bytes()):
+                self.place.remove(Path(name).name)
         for name in (*names, MANIFEST):
             if (self.partial / name).exists():
-                (self.partial / name).replace(self.folder / name)
-        (self.folder / BEGUN).unlink(missing_ok=True)
+                self.place.put(self.partial / name)
+        (self.desk / BEGUN).unlink(missing_ok=True)
 
     def _opened(self) -> BinaryIO:
         if self._quarantine is None:
@@ -238,13 +243,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Have the system write a file out: a name must not survive a power cut without its bytes."""
-    if path.is_dir():
-        for inside in path.iterdir():
-            _sync(inside)
-        return
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

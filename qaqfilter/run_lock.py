@@ -19,6 +19,7 @@ import orjson
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from qaqfilter.addresses import Address
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.input_parts import InputPart
 
@@ -45,10 +46,11 @@ def now() -> str:
 
 
 @contextmanager
-def only_run(folder: Path) -> Iterator[Begun | None]:
+def only_run(folder: Path, where: Path | Address) -> Iterator[Begun | None]:
     """Be the only run in `folder`; gives the note of an earlier run that did not finish.
 
-    Raises RunDirectoryError where another is at work, OSError where nothing can be written.
+    `where` is what messages call it. Raises RunDirectoryError where another is at work, OSError
+    where nothing can be written.
     """
     path = folder / LOCK
     lock = FileLock(path)
@@ -58,7 +60,7 @@ def only_run(folder: Path) -> Iterator[Begun | None]:
         other = read_begun(folder)
         who = f" (process {other.process} on {other.host}, since {other.since})" if other else ""
         raise RunDirectoryError(
-            f"another run{who} is at work in {folder}: wait for it, stop it, or name another "
+            f"another run{who} is at work in {where}: wait for it, stop it, or name another "
             "folder with --set output.path=..."
         ) from error
     try:

@@ -7,23 +7,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from qaqfilter.addresses import Address
+from qaqfilter.annotating import source_of
 from qaqfilter.chain import Chain
 from qaqfilter.errors import NotScored
 from qaqfilter.finishing import account, has_card, publish, scores_file, write_sink
 from qaqfilter.known import known_numbers
 from qaqfilter.manager import PluginManager
-from qaqfilter.manifest import Manifest, Order
+from qaqfilter.manifest import MANIFEST, Manifest, Order
 from qaqfilter.overwriting import check_recipe, say_finished
+from qaqfilter.piping import refuse_pipe
+from qaqfilter.quarantine import QUARANTINE
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer, RunReport
 from qaqfilter.run_directory import RunDirectory
-from qaqfilter.scores_file import Scored
+from qaqfilter.run_places import place_of
+from qaqfilter.scores_file import SCORES, Scored
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Ints, Record
 
+_READ = (MANIFEST, SCORES, QUARANTINE)
 Unscored = Literal["refuse", "reject"]
 
 
@@ -33,13 +40,14 @@ class Selection:
 
     Attributes
     ----------
-    scores: the folder of the run whose numbers are used; the recipe's own run directory if None.
+    scores: the folder or address of the run whose numbers are used; the recipe's own run
+        directory if None.
     unscored: what to do about records that get to a step which has no numbers of them.
     write: whether to write anything; else only the report is made.
     score_by: the command that scores what is missing, for messages.
     """
 
-    scores: Path | None = None
+    scores: str | Path | None = None
     unscored: Unscored = "refuse"
     write: bool = True
     score_by: str = "qaqfilter run"
@@ -58,20 +66,27 @@ def select_recipe(
     Raises NotScored where numbers are missing that the recipe needs, SourceError where the
     input is not the one that was scored, and other QaqfilterErrors as a run does.
     """
+    refuse_pipe(recipe, "select")
+    place = place_of(recipe.output.path)
+    source = place if selection.scores is None else place_of(selection.scores)
+    decided = partial(
+        _decided, recipe, manager, observer, selection, where=source.where, target=place.where
+    )
     if not selection.write:
-        return _decided(recipe, manager, observer, selection)[1]
+        with source.fetched(*_READ) as folder:
+            return decided(folder=folder)[1]
     order = Order("select")
-    folder = Path(recipe.output.path)
-    with RunDirectory(folder, replace=replace, card=has_card(recipe, order)) as directory:
+    with RunDirectory(place, replace=replace, card=has_card(recipe, order)) as directory:
         there = directory.manifest
         if not replace and there is not None and there.order.command != "score":
             check_recipe(there, with_fields(order, limit=there.order.limit), recipe)
             say_finished(there, observer)
             return there.report
-        job, report = _decided(recipe, manager, observer, selection)
-        _write(job, directory)
-        order = with_fields(order, limit=job.manifest.order.limit)
-        return publish(report, order, job.chain, directory, job.manifest.scored_by)
+        with source.fetched(*_READ) as folder:
+            job, report = decided(folder=folder)
+            _write(job, directory)
+            order = with_fields(order, limit=job.manifest.order.limit)
+            return publish(report, order, job.chain, directory, job.manifest.scored_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +100,21 @@ class _Job:
 
 
 def _decided(
-    recipe: Recipe, manager: PluginManager, observer: Observer, selection: Selection
+    recipe: Recipe,
+    manager: PluginManager,
+    observer: Observer,
+    selection: Selection,
+    *,
+    where: Path | Address,
+    target: Path | Address,
+    folder: Path,
 ) -> tuple[_Job, RunReport]:
+    """`folder` has the files of the run at `where`; the outputs go to `target`."""
     started = time.monotonic()
-    folder = selection.scores or Path(recipe.output.path)
-    manifest, scored = known_numbers(folder, recipe, selection.score_by)
-    manager.run_started(recipe.resolved(), recipe.output.path)
+    manifest, scored = known_numbers(folder, where, recipe, selection.score_by)
+    manager.run_started(recipe.resolved(), str(target))
     stream = RecordStream(
-        recipe.source.component.create(recipe.source.options),
+        source_of(recipe),
         recipe.input,
         manifest.order.limit,
         manifest.input,
@@ -106,7 +128,7 @@ def _decided(
     if missing.found:
         observer.message(missing.sentence("rejected as not_scored are records"))
     seconds = time.monotonic() - started
-    report = account(chain, seconds, manifest.report.duplicate_ids, ())
+    report = account(chain, target, seconds, manifest.report.duplicate_ids, ())
     return _Job(chain, folder, manifest, scored), report
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from qaqfilter.addresses import is_address
 from qaqfilter.errors import PluginError, QaqfilterError, RecipeError, SourceError, UsageError
 from qaqfilter.layouts import detect
 from qaqfilter.manager import PluginManager
-from qaqfilter.options import LOCATION, data_folder, fields_marked
+from qaqfilter.options import LOCATION, STDOUT, data_folder, fields_marked
 from qaqfilter.printable import printable
 from qaqfilter.protocols import Source
 from qaqfilter.recipe import load_recipe
@@ -106,7 +107,8 @@ def location_for(model: str, folder: Path) -> str:
 
 def output_for(output: str, folder: Path) -> str:
     """A run directory as a recipe in `folder` names it."""
-    return output if output.startswith("~") or "${" in output else _relative(output, folder)
+    as_is = output.startswith("~") or "${" in output or is_address(output) or output == STDOUT
+    return output if as_is else _relative(output, folder)
 
 
 def sink_for(manager: PluginManager, source: str) -> str:

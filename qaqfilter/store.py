@@ -29,6 +29,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from qaqfilter.addresses import is_address
 from qaqfilter.cache import user_cache
 from qaqfilter.compaction import better, sweep, tidy
 from qaqfilter.errors import StoreError
@@ -228,6 +229,8 @@ def root_of(asked: str | Literal[False] | None) -> Path | None:
 def default_root() -> Path:
     """QAQFILTER_STORE, or `scores` in the cache."""
     chosen = os.environ.get("QAQFILTER_STORE")
+    if chosen and is_address(chosen):
+        raise StoreError("QAQFILTER_STORE must be a folder of this machine, and is an address")
     return Path(chosen).expanduser() if chosen else user_cache() / "scores"
 
 

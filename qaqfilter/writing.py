@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import cast
 
 from qaqfilter.fates import AT_ONCE, Fates
-from qaqfilter.protocols import Sink
+from qaqfilter.sinks import Annotates, Numbers, Sink
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Record
 
@@ -30,12 +31,19 @@ def write_records(
     *,
     rejects: bool,
     progress: Callable[[int, int], None],
+    numbers: Callable[[int], Numbers] | None = None,
 ) -> tuple[int, int]:
-    """Send each record to its place, in stream order; (kept, rejected) as written."""
+    """Send each record to its place, in stream order; (kept, rejected) as written.
+
+    With `numbers`, which gives those of a row, the sink is one that Annotates.
+    """
     kept = rejected = done = 0
-    for record, rejection in zip(records, fates.rejections(), strict=True):
+    for row, (record, rejection) in enumerate(zip(records, fates.rejections(), strict=True)):
         if rejection is None:
-            sink.keep(record)
+            if numbers is None:
+                sink.keep(record)
+            else:
+                cast(Annotates, sink).keep_with(record, numbers(row))
             kept += 1
         else:
             if rejects:

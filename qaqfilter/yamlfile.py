@@ -48,7 +48,8 @@ class YamlFile:
         dotted, equals, text = assignment.partition("=")
         if not equals or not dotted.strip():
             raise RecipeError([f"--set {assignment}: write it as --set a.b.c=value"])
-        value = parse(text, f"--set {printable(dotted)}").plain()
+        # A lone dash is an empty list in YAML, and on a command line standard input or output.
+        value = "-" if text == "-" else parse(text, f"--set {printable(dotted)}").plain()
         location: list[str | int] = []
         target: Any = self.data
         *parents, last = dotted.strip().split(".")

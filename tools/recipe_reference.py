@@ -26,9 +26,11 @@ from qaqfilter.options import (
     RUN_SEED,
     ModelLocation,
     RecipeGlob,
+    RecipeOutput,
     RecipePath,
     fields_marked,
 )
+from qaqfilter.output_files import ByteCount
 from qaqfilter.recipe_keys import (
     InputKeys,
     ModelKeys,
@@ -56,6 +58,9 @@ included; `qaqfilter schema` prints the same keys as a JSON Schema, for your edi
   environment's, which must have it; in a glob its value is literal text. A model location that is
   a path knows it too, and no other value does. Inside braces it needs quotes:
   `{path: "${DATA}/a.jsonl"}`.
+- An **address** (`s3://bucket/folder`) knows `${NAME}` too; see
+  [Runs](runs.md#somewhere-else-s3-and-the-like). A **size** is a number of bytes, or like `500MB`
+  (10⁶ each) or `2GiB` (2³⁰ each).
 - The file is YAML 1.2 without tags and merge keys; [Security](security.md#recipes) has its bounds.
 - A **model location** is a folder, a file, a hub id (`owner/name`) or `scheme:rest`; see
   [model locations](#model-locations).
@@ -223,6 +228,8 @@ def typed(annotation: Any, metadata: Sequence[Any]) -> str:
     for named, alias in (
         ("path", RecipePath),
         ("path", RecipeGlob),
+        ("path or address", RecipeOutput),
+        ("size", ByteCount),
         ("model location", ModelLocation),
     ):
         if get_args(alias)[1] in metadata:

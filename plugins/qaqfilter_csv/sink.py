@@ -5,21 +5,21 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 from pydantic import Field, field_validator
 
-from qaqfilter import Options, Record, Rejection, RunDirectoryError
+from qaqfilter import Numbers, Record, Rejection, RunDirectoryError
+from qaqfilter.output_files import Compression, PackedFile, ShardOptions, Shards
 from qaqfilter_csv.rows import CsvRow, Head
 
 _WHY = ("step", "reason", "value", "bound", "id", "part", "ordinal")
-_BUFFER = 1 << 18
 
 
-class CsvSinkOptions(Options):
+class CsvSinkOptions(ShardOptions):
     """`kept.csv` and `rejected.csv` in the output folder; .tsv where the delimiter is a tab."""
 
     delimiter: str = Field(
@@ -28,6 +28,9 @@ class CsvSinkOptions(Options):
         max_length=1,
         description="What stands between two fields of records that came from another format; "
         "rows of csv files keep their own.",
+    )
+    compression: Compression = Field(
+        "none", description="Compress all files; their names then end in .gz or .zst."
     )
 
     @field_validator("delimiter")
@@ -39,60 +42,98 @@ class CsvSinkOptions(Options):
 
 
 class CsvSink:
-    """Writes `kept` at once, and `rejected` when the first record is rejected.
+    """Writes `kept`, and `rejected` when the first record is rejected.
 
     Both are named and headed by the first record. Records of other formats are written by
-    Python's csv: null is an empty field, lists and objects are JSON in a field.
+    Python's csv: null is an empty field, lists and objects are JSON in a field. Numbers become the
+    row's last field, as JSON, and the bytes before it stay.
     """
 
     def __init__(self, config: CsvSinkOptions, folder: Path) -> None:
         self._config, self._folder = config, folder
         self._head: Head | None = None
-        self._kept: BinaryIO | None = None
-        self._rejected: BinaryIO | None = None
-        self._line_is_open = False
+        self._kept = Shards("kept", config, self._file)
+        self._rejected: _Table | None = None
+        self._field: str | None = None
 
     def keep(self, record: Record) -> None:
         """Append the row's own bytes."""
-        file, head, fields = self._started(record)
-        if self._line_is_open:
-            file.write(b"\n")
-        raw = fields.raw if isinstance(fields, CsvRow) else _line(_texts(record, head), head)
-        file.write(raw)
-        self._line_is_open = not raw.endswith(b"\n")
+        self._kept.add(self._row(record))
+
+    def annotate(self, field: str, names: Mapping[str, Sequence[str]]) -> None:
+        """Remember the column's name."""
+        self._field = field
+
+    def keep_with(self, record: Record, numbers: Numbers) -> None:
+        """Append the row's own bytes with one more field."""
+        text = orjson.dumps(numbers).decode()
+        self._kept.add(_with_field(self._row(record), text, self._headed(record)))
 
     def reject(self, record: Record, rejection: Rejection) -> None:
         """Append the fields, then step, reason, value, bound, id, part and ordinal."""
-        _, head, _ = self._started(record)
+        head = self._headed(record)
         if self._rejected is None:
-            self._rejected = self._open("rejected", head)
-            self._rejected.write(_line([*head.names, *_free(head.names)], head))
+            names = _line([*head.names, *_free(head.names)], head)
+            self._rejected = _Table(self._packed("rejected"), names)
         where = record.id, record.origin.part, record.origin.ordinal
         why = rejection.step, rejection.reason, rejection.value, rejection.bound, *where
-        self._rejected.write(_line([*_texts(record, head), *map(_text, why)], head))
+        self._rejected.add(_line([*_texts(record, head), *map(_text, why)], head))
 
     def close(self) -> None:
-        """Finish both files."""
-        if self._kept is None:
-            self._kept = (self._folder / "kept.csv").open("wb")
+        """Finish all files."""
         try:
+            self._kept.file()
             self._kept.close()
         finally:
             if self._rejected is not None:
                 self._rejected.close()
 
-    def _started(self, record: Record) -> tuple[BinaryIO, Head, Mapping[str, Any]]:
-        fields = record.fields or orjson.loads(record.row)
-        if self._kept is None or self._head is None:
+    def _headed(self, record: Record) -> Head:
+        """The head of both files, which the first record gives."""
+        if self._head is None:
+            fields = record.fields or orjson.loads(record.row)
             self._head = _head_for(fields, self._config.delimiter)
-            self._kept = self._open("kept", self._head)
-            self._kept.write(self._head.raw)
-            self._line_is_open = not self._head.raw.endswith(b"\n")
-        return self._kept, self._head, fields
+        return self._head
 
-    def _open(self, name: str, head: Head) -> BinaryIO:
-        suffix = "tsv" if head.delimiter == "\t" else "csv"
-        return (self._folder / f"{name}.{suffix}").open("wb", buffering=_BUFFER)
+    def _row(self, record: Record) -> bytes:
+        head, fields = self._headed(record), record.fields
+        return fields.raw if isinstance(fields, CsvRow) else _line(_texts(record, head), head)
+
+    def _file(self, name: str) -> _Table:
+        head = self._head
+        names = b"" if head is None else head.raw
+        if head is not None and self._field is not None:
+            names = _with_field(names, self._field, head)
+        return _Table(self._packed(name), names)
+
+    def _packed(self, name: str) -> PackedFile:
+        tabs = self._head is not None and self._head.delimiter == "\t"
+        path = self._folder / f"{name}.{'tsv' if tabs else 'csv'}"
+        return PackedFile(path, self._config.compression)
+
+
+class _Table:
+    """Rows below a header."""
+
+    overhead = 1  # a line end for the row before
+
+    def __init__(self, output: PackedFile, header: bytes) -> None:
+        self.written = 0
+        self.close = output.close
+        self._write = output.write
+        self._line_is_open = False
+        if header:
+            self.add(header)
+
+    def add(self, row: bytes) -> None:
+        self.written += self._write(b"\n" + row if self._line_is_open else row)
+        self._line_is_open = not row.endswith(b"\n")
+
+
+def _with_field(row: bytes, text: str, head: Head) -> bytes:
+    """A row with one more field, and its own line end."""
+    bare = row.rstrip(b"\r\n")
+    return bare + head.delimiter.encode() + _line([text], head).rstrip(b"\n") + row[len(bare) :]
 
 
 def _head_for(fields: Mapping[str, Any], delimiter: str) -> Head:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
 
 import orjson
-import zstandard
 from pydantic import Field
 
-from qaqfilter import Options, Record, Rejection
+from qaqfilter import Numbers, Record, Rejection, RunDirectoryError
+from qaqfilter.output_files import Compression, PackedFile, ShardOptions, Shards
 
-Compression = Literal["none", "gzip", "zstd"]
-
-_SUFFIX: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
-_BUFFER = 1 << 18
 _BOM = b"\xef\xbb\xbf"
-_COMPRESSION = "Compress both files; their names then end in .gz or .zst."
+_COMPRESSION = "Compress all files; their names then end in .gz or .zst."
 # A line break inside JSON stands between values, never in a string: a blank does as well.
 _BREAKS = re.compile(rb"[ \t\r]*+\n[ \t\r\n]*+")
 
 
-class JsonlSinkOptions(Options):
+class JsonlSinkOptions(ShardOptions):
     """`kept.jsonl` and `rejected.jsonl` in the output folder."""
 
     compression: Compression = Field("none", description=_COMPRESSION)
 
 
-class JsonSinkOptions(Options):
+class JsonSinkOptions(ShardOptions):
     """`kept.json` and `rejected.json` in the output folder, each one array."""
 
     compression: Compression = Field("none", description=_COMPRESSION)
@@ -43,6 +36,7 @@ class JsonlSink:
     A kept record is its `row`, untouched, so rows must be JSON: every source gives such rows. One
     that holds line breaks (an element of an array) becomes one line, with the white space around
     the breaks made one blank. A line end is added only where a row has none and another follows.
+    Numbers become the row's last field, and the bytes before it stay.
     """
 
     _suffix = ".jsonl"
@@ -50,12 +44,32 @@ class JsonlSink:
     def __init__(self, config: JsonlSinkOptions | JsonSinkOptions, folder: Path) -> None:
         self._folder = folder
         self._compression = config.compression
-        self._kept = self._file("kept")
+        self._kept = Shards("kept", config, self._file)
+        # Without shards there is nothing to look at before a row.
+        self._add = self._kept.add if config.asked else self._kept.file().add
+        self._kept.file()
         self._rejected: _Lines | _Array | None = None
+        self._field = b""
 
     def keep(self, record: Record) -> None:
         """Append the record's row."""
-        self._kept.add(record.row)
+        self._add(record.row)
+
+    def annotate(self, field: str, names: Mapping[str, Sequence[str]]) -> None:
+        """Remember the field's name."""
+        self._field = orjson.dumps(field)
+
+    def keep_with(self, record: Record, numbers: Numbers) -> None:
+        """Append the record's row with one more field."""
+        before, brace, after = record.row.rpartition(b"}")
+        if not brace:
+            raise RunDirectoryError(
+                f"{record.origin}: this is no object, so numbers have no place in it: leave out "
+                "output.annotate"
+            )
+        comma = b"" if before.removeprefix(_BOM).strip() == b"{" else b", "
+        field = comma, self._field, b": ", orjson.dumps(numbers)
+        self._add(b"".join((before, *field, brace, after)))
 
     def reject(self, record: Record, rejection: Rejection) -> None:
         """Append one line: id, step, reason, value, bound, part, ordinal and the record."""
@@ -82,10 +96,10 @@ class JsonlSink:
                 self._rejected.close()
 
     def _file(self, name: str) -> _Lines | _Array:
-        path = self._folder / f"{name}{self._suffix}{_SUFFIX[self._compression]}"
-        return self._written_as(_Output(path, self._compression))
+        path = self._folder / f"{name}{self._suffix}"
+        return self._written_as(PackedFile(path, self._compression))
 
-    def _written_as(self, output: _Output) -> _Lines | _Array:
+    def _written_as(self, output: PackedFile) -> _Lines | _Array:
         return _Lines(output)
 
 
@@ -94,40 +108,44 @@ class JsonSink(JsonlSink):
 
     _suffix = ".json"
 
-    def _written_as(self, output: _Output) -> _Lines | _Array:
+    def _written_as(self, output: PackedFile) -> _Lines | _Array:
         return _Array(output)
 
 
 class _Lines:
     """Rows as lines."""
 
-    def __init__(self, output: _Output) -> None:
-        self._output = output
+    overhead = 1  # a line end for the row before
+
+    def __init__(self, output: PackedFile) -> None:
+        self.written = 0
+        self.close = output.close
+        self._write = output.write
         self._line_is_open = False
 
     def add(self, row: bytes) -> None:
         ends = row.endswith(b"\n")
         if self._line_is_open:
-            self._output.write(b"\n")
+            self.written += self._write(b"\n")
         if row.find(b"\n", 0, len(row) - ends) >= 0:
             row = _BREAKS.sub(b" ", row[: len(row) - ends].rstrip()) + b"\n" * ends
-        self._output.write(row)
+        self.written += self._write(row)
         self._line_is_open = not ends
-
-    def close(self) -> None:
-        self._output.close()
 
 
 class _Array:
     """Rows as the elements of an array, each beginning a line of its own."""
 
-    def __init__(self, output: _Output) -> None:
+    overhead = 5  # the comma and line end before, the closing bracket on a line of its own behind
+
+    def __init__(self, output: PackedFile) -> None:
+        self.written = 0
         self._output = output
         self._before = b"[\n"
 
     def add(self, row: bytes) -> None:
-        self._output.write(self._before)
-        self._output.write(row.removeprefix(_BOM).strip())
+        self.written += self._output.write(self._before)
+        self.written += self._output.write(row.removeprefix(_BOM).strip())
         self._before = b",\n"
 
     def close(self) -> None:
@@ -145,32 +163,3 @@ def _embedded(row: bytes) -> orjson.Fragment | str:
     except orjson.JSONDecodeError:
         return row.decode(errors="replace")
     return orjson.Fragment(_BREAKS.sub(b" ", json))
-
-
-class _Output:
-    """A file for many small writes, compressed or not: the same bytes for the same writes."""
-
-    def __init__(self, path: Path, compression: Compression) -> None:
-        self._file = path.open("wb", buffering=_BUFFER)
-        self._layers: list[BinaryIO] = [self._file]
-        if compression == "gzip":
-            # No name and no time in the header: they would differ from run to run.
-            zipped = gzip.GzipFile("", "wb", compresslevel=6, fileobj=self._file, mtime=0)
-            self._layers.append(cast(BinaryIO, zipped))
-        elif compression == "zstd":
-            packer = zstandard.ZstdCompressor(write_checksum=True)
-            self._layers.append(cast(BinaryIO, packer.stream_writer(self._file, closefd=False)))
-        if compression != "none":
-            raw = cast(io.RawIOBase, self._layers[-1])
-            self._layers.append(cast(BinaryIO, io.BufferedWriter(raw, buffer_size=_BUFFER)))
-        self.write = self._layers[-1].write
-
-    def close(self) -> None:
-        """Close the layers from the outside in; the file is on disk before it is closed."""
-        try:
-            for layer in reversed(self._layers[1:]):
-                layer.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        finally:
-            self._file.close()

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from pathlib import Path
 from typing import Any
+
+from qaqfilter.output_files import ShardOptions, shard_name
 
 _GROUP_BYTES = 1 << 26  # rows held in memory until they are written, at most
 
 
 class Output:
-    """`name`.parquet, or `name`-00000.parquet and so on with at most `shard_rows` rows each.
+    """`name`.parquet, or `name`-00000.parquet and so on where the options ask for shards.
 
-    A row group has at most `group_rows` rows, or 64 MiB in memory if that is less.
+    A row group has at most `group_rows` rows, or 64 MiB in memory if that is less. The bytes of a
+    shard are counted as in memory, too: before values are encoded and compressed.
     """
 
     def __init__(
-        self, folder: Path, name: str, compression: str, group_rows: int, shard_rows: int | None
+        self, folder: Path, name: str, compression: str, group_rows: int, options: ShardOptions
     ) -> None:
-        self._folder, self._name = folder, name
+        self._folder, self._name, self._options = folder, name, options
         self._compression = None if compression == "none" else compression
-        self._group_rows, self._shard_rows = group_rows, shard_rows
+        self._group_rows = group_rows
         self._schema: Any = None
         self._writer: Any = None
         self._pieces: list[Any] = []
-        self._rows = self._bytes = self._in_shard = self._shards = 0
+        self._rows = self._bytes = self._shard_rows = self._shard_bytes = self._shards = 0
 
     def write(self, batch: Any) -> None:
         """Append the rows of a record batch; the first one's schema is the file's."""
@@ -33,39 +37,53 @@ class Output:
             # The next file of the input: the same columns, other remarks about them.
             batch = batch.cast(self._schema)
         while batch.num_rows:
-            taken = batch.slice(0, self._room())
+            taken = batch.slice(0, self._fitting(batch))
+            if not taken.num_rows:
+                self._end_shard()
+                continue
             self._pieces.append(taken)
             self._rows += taken.num_rows
             self._bytes += taken.nbytes
+            self._shard_rows += taken.num_rows
+            self._shard_bytes += taken.nbytes
             batch = batch.slice(taken.num_rows)
-            if self._rows >= self._room(0) or self._bytes >= _GROUP_BYTES:
+            if self._rows >= self._group_rows or self._bytes >= _GROUP_BYTES:
                 self._flush()
 
-    def _room(self, used: int | None = None) -> int:
-        """Rows that still go into this row group, which ends where the shard does."""
-        group = self._group_rows
-        if self._shard_rows is not None:
-            group = min(group, self._shard_rows - self._in_shard)
-        return group - (self._rows if used is None else used)
+    def _fitting(self, batch: Any) -> int:
+        """How many rows of a batch still go into this row group and this shard."""
+        rows: int = min(batch.num_rows, self._group_rows - self._rows)
+        most, room = self._options.shard_rows, self._options.shard_bytes
+        if most is not None:
+            rows = min(rows, most - self._shard_rows)
+        if room is None or batch.slice(0, rows).nbytes <= room - self._shard_bytes:
+            return rows
+        room -= self._shard_bytes
+        fits: int = bisect_right(range(1, rows + 1), room, key=lambda n: batch.slice(0, n).nbytes)
+        return fits if fits or self._shard_rows else 1
 
     def _flush(self) -> None:
+        """Write what is held as a row group."""
         import pyarrow as pa
 
         pieces, rows, self._pieces = self._pieces, self._rows, []
         self._rows = self._bytes = 0
         if self._writer is None:
             self._open(self._schema)
-        self._writer.write_table(pa.Table.from_batches(pieces, self._schema), row_group_size=rows)
-        self._in_shard += rows
-        if self._shard_rows is not None and self._in_shard >= self._shard_rows:
-            self._writer.close()
-            self._writer, self._in_shard = None, 0
+        if pieces:
+            table = pa.Table.from_batches(pieces, self._schema)
+            self._writer.write_table(table, row_group_size=rows)
+
+    def _end_shard(self) -> None:
+        self._flush()
+        self._writer.close()
+        self._writer, self._shard_rows, self._shard_bytes = None, 0, 0
 
     def _open(self, schema: Any) -> None:
         import pyarrow.parquet as pq
 
-        number = "" if self._shard_rows is None else f"-{self._shards:05}"
-        path = self._folder / f"{self._name}{number}.parquet"
+        name = shard_name(self._name, self._shards, self._options)
+        path = self._folder / f"{name}.parquet"
         self._writer = pq.ParquetWriter(path, schema, compression=self._compression or "NONE")
         self._shards += 1
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from qaqfilter import Options
 from qaqfilter.arrow_sink import ArrowSink
+from qaqfilter.output_files import ShardOptions
 from qaqfilter_parquet.output import Output
 
 
-class ParquetSinkOptions(Options):
+class ParquetSinkOptions(ShardOptions):
     """`kept.parquet` and `rejected.parquet` in the output folder."""
 
     compression: Literal["zstd", "snappy", "gzip", "lz4", "brotli", "none"] = Field(
@@ -24,12 +24,6 @@ class ParquetSinkOptions(Options):
         le=1 << 20,
         description="Most rows of a row group, which is held in memory until it is written; "
         "64 MiB end one, too.",
-    )
-    shard_rows: int | None = Field(
-        None,
-        ge=1,
-        description="Kept records a file: kept-00000.parquet, kept-00001.parquet, ...; all in "
-        "kept.parquet if it is left out.",
     )
     infer_rows: int = Field(
         1000,
@@ -44,9 +38,9 @@ class ParquetSink(ArrowSink):
     """Writes `kept.parquet`, and `rejected.parquet` when a record is rejected."""
 
     def __init__(self, config: ParquetSinkOptions, folder: Path) -> None:
-        common = folder, config.compression, config.row_group_rows
+        common = config.compression, config.row_group_rows
         super().__init__(
-            Output(common[0], "kept", common[1], common[2], config.shard_rows),
-            Output(common[0], "rejected", common[1], common[2], None),
+            Output(folder, "kept", *common, config),
+            Output(folder, "rejected", *common, ShardOptions()),
             config.infer_rows,
         )

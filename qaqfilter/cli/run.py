@@ -17,6 +17,7 @@ from qaqfilter.cli.options import (
 )
 from qaqfilter.cli.progress import make_observer
 from qaqfilter.cli.summary import show_report
+from qaqfilter.piping import standard_output
 
 
 @click.command(
@@ -47,5 +48,6 @@ def command(
             limit=limit,
             replace=replace,
             observer=observer,
+            stdout=None if as_json else standard_output(),
         )
     show_report(report, as_json=as_json)

@@ -29,8 +29,7 @@ from qaqfilter.cli.summary import show_report
 @plugin_option
 @click.option(
     "--scores",
-    type=click.Path(path_type=Path),
-    help="Folder of the run whose numbers are used; the recipe's own by default.",
+    help="Folder or address of the run whose numbers are used; the recipe's own by default.",
 )
 @click.option(
     "--unscored",
@@ -46,7 +45,7 @@ def command(
     recipe: Path,
     overrides: tuple[str, ...],
     plugins: tuple[Path, ...],
-    scores: Path | None,
+    scores: str | None,
     unscored: Literal["refuse", "reject"],
     dry_run: bool,
     replace: bool,

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qaqfilter.cli.say import safe, say_json
+from qaqfilter.options import STDOUT
 from qaqfilter.reports import ModelReport, RunReport
 
 
@@ -22,8 +23,12 @@ def show_report(report: RunReport, *, as_json: bool) -> None:
 
 
 def print_summary(report: RunReport) -> None:
-    """Print what was read, kept and thrown out, what it cost, and where the files are."""
-    console = Console(highlight=False, markup=False)
+    """Print what was read, kept and thrown out, what it cost, and where the files are.
+
+    To standard error where the kept records went to standard output.
+    """
+    piped = str(report.folder) == STDOUT
+    console = Console(highlight=False, markup=False, stderr=piped)
     console.print(_records(report))
     if report.models:
         console.print(_costs(report))
