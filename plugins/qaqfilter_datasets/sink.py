@@ -8,16 +8,17 @@ from pydantic import Field
 
 from qaqfilter import Options
 from qaqfilter.arrow_sink import ArrowSink
+from qaqfilter.output_files import ByteCount
 from qaqfilter_datasets.output import SavedFolder
 
 
 class DatasetsSinkOptions(Options):
     """The folders `kept` and `rejected` in the output folder, as `save_to_disk` writes them."""
 
-    shard_bytes: int = Field(
+    shard_bytes: ByteCount = Field(
         500_000_000,
-        ge=1,
-        description="About how many bytes a file holds; then the next one begins.",
+        description="About how many bytes a file holds; then the next one begins: a number, or "
+        "`500MB`, `2GiB`.",
     )
     infer_rows: int = Field(
         1000,
