@@ -26,9 +26,9 @@ from typing import NamedTuple
 
 from benchmarks.engine import WORDS
 from benchmarks.null import NullPlugin
-from qaqfilter.api import Silent
 from qaqfilter.engine import run_recipe
 from qaqfilter.manager import PluginManager, load_plugins
+from qaqfilter.progress import Silent
 from qaqfilter.recipe import Recipe, load_recipe
 from qaqfilter.selecting import Selection, select_recipe
 

@@ -4,6 +4,7 @@ The public names, nothing else. Start reading at `qaqfilter.hookspecs`.
 """
 
 from qaqfilter.api import (
+    load_recipe,
     plan,
     preview,
     run,
@@ -11,7 +12,6 @@ from qaqfilter.api import (
     score_recipe,
     select,
     select_recipe,
-    validate,
 )
 from qaqfilter.costs import Cost, Work
 from qaqfilter.errors import (
@@ -34,6 +34,7 @@ from qaqfilter.execution import Executor, Stage, WindowScores
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
 from qaqfilter.options import ModelLocation, ModelName, Options, RecipeGlob, RecipePath, RunSeed
+from qaqfilter.progress import Silent
 from qaqfilter.protocols import (
     Backend,
     Component,
@@ -46,6 +47,7 @@ from qaqfilter.protocols import (
     Source,
 )
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
+from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
 from qaqfilter.sinks import Annotates, Numbers, Sink
 from qaqfilter.table import Table
@@ -104,6 +106,7 @@ __all__ = [
     "PromptFormat",
     "PromptRefused",
     "QaqfilterError",
+    "Recipe",
     "RecipeError",
     "RecipeGlob",
     "RecipePath",
@@ -116,6 +119,7 @@ __all__ = [
     "RunSeed",
     "Segment",
     "Selector",
+    "Silent",
     "Sink",
     "Source",
     "SourceError",
@@ -133,6 +137,7 @@ __all__ = [
     "equal_count_bins",
     "fractional_ranks",
     "hookimpl",
+    "load_recipe",
     "plan",
     "preview",
     "run",
@@ -140,5 +145,4 @@ __all__ = [
     "score_recipe",
     "select",
     "select_recipe",
-    "validate",
 ]

@@ -7,24 +7,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+from qaqfilter import recipe as recipes
+from qaqfilter.errors import UsageError
 from qaqfilter.layouts import Turns
 from qaqfilter.manager import load_plugins
-from qaqfilter.recipe import Recipe, load_recipe
+from qaqfilter.progress import watched
+from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
 from qaqfilter.types import LIKELIHOODS
 
 if TYPE_CHECKING:
     import pyarrow
 
-if TYPE_CHECKING:
     from qaqfilter.estimates import RecipePlan
     from qaqfilter.previewed import Preview
 
 Paths = Sequence[str | Path]
+AnyRecipe = str | Path | Recipe
+"""A recipe file, or a recipe that `load_recipe` read."""
 
 
 def run(
-    recipe: str | Path,
+    recipe: AnyRecipe,
     *,
     overrides: Sequence[str] = (),
     plugins: Paths = (),
@@ -33,27 +37,28 @@ def run(
     observer: Observer | None = None,
     stdout: BinaryIO | None = None,
 ) -> RunReport:
-    """Run a recipe file and return the account of the run.
+    """Run a recipe, a file or a loaded one, and return the account of the run.
 
-    `overrides` are ``a.b.c=value`` as for ``--set``; `plugins` are single-file plugins; `limit`
-    reads only so many records; `replace` overwrites a finished run in the same folder; `stdout`
-    gets the kept records where ``output.path`` is ``-``.
-    A finished run of the same recipe over the same input is not done again.
+    `overrides` are ``a.b.c=value`` as for ``--set``; `plugins` are single-file plugins (both for
+    a file only: a loaded recipe has its own); `limit` reads only so many records; `replace`
+    overwrites a finished run in the same folder; `stdout` gets the kept records where
+    ``output.path`` is ``-``. A finished run of the same recipe over the same input is not done
+    again. Without an `observer`, progress is shown on a terminal and in a notebook; `Silent()`
+    shows nothing.
     Raises RecipeError, with every problem found, before anything is read; other
     QaqfilterErrors later.
     """
     from qaqfilter.engine import run_recipe
     from qaqfilter.manifest import Order
 
-    manager = load_plugins(tuple(plugins))
-    loaded = load_recipe(Path(recipe), manager, overrides)
+    loaded = _loaded(recipe, overrides, plugins)
     order = Order("run", limit)
-    watcher = observer or Silent()
-    return run_recipe(loaded, manager, watcher, order, replace=replace, stdout=stdout)
+    with watched(observer) as watcher:
+        return run_recipe(loaded, loaded.manager, watcher, order, replace=replace, stdout=stdout)
 
 
 def score_recipe(
-    recipe: str | Path,
+    recipe: AnyRecipe,
     *,
     overrides: Sequence[str] = (),
     plugins: Paths = (),
@@ -69,14 +74,14 @@ def score_recipe(
     from qaqfilter.engine import run_recipe
     from qaqfilter.manifest import Order
 
-    manager = load_plugins(tuple(plugins))
-    loaded = load_recipe(Path(recipe), manager, overrides)
+    loaded = _loaded(recipe, overrides, plugins)
     order = Order("score", limit, everything)
-    return run_recipe(loaded, manager, observer or Silent(), order, replace=replace)
+    with watched(observer) as watcher:
+        return run_recipe(loaded, loaded.manager, watcher, order, replace=replace)
 
 
 def select_recipe(
-    recipe: str | Path,
+    recipe: AnyRecipe,
     *,
     overrides: Sequence[str] = (),
     plugins: Paths = (),
@@ -94,18 +99,16 @@ def select_recipe(
     """
     from qaqfilter import selecting
 
-    manager = load_plugins(tuple(plugins))
-    loaded = load_recipe(Path(recipe), manager, overrides)
-    options = [*_options("--set", overrides), *_options("--plugin", plugins), "--replace"]
+    loaded = _loaded(recipe, overrides, plugins)
+    given = [*_options("--set", loaded.overrides), *_options("--plugin", loaded.manager.files)]
     selection = selecting.Selection(
         scores=scores,
         unscored=unscored,
         write=write,
-        score_by=shlex.join(["qaqfilter", "run", str(recipe), *options]),
+        score_by=shlex.join(["qaqfilter", "run", str(loaded.path), *given, "--replace"]),
     )
-    return selecting.select_recipe(
-        loaded, manager, observer or Silent(), selection, replace=replace
-    )
+    with watched(observer) as watcher:
+        return selecting.select_recipe(loaded, loaded.manager, watcher, selection, replace=replace)
 
 
 def score(
@@ -141,10 +144,10 @@ def score(
         "run": {"store": str(store) if isinstance(store, Path) else store},
     }
     manager = load_plugins(tuple(plugins))
-    watcher = observer or Silent()
-    return score_records(
-        records, manager, watcher, models=models, likelihoods=likelihoods, rest=rest
-    )
+    with watched(observer) as watcher:
+        return score_records(
+            records, manager, watcher, models=models, likelihoods=likelihoods, rest=rest
+        )
 
 
 def select(
@@ -169,11 +172,12 @@ def select(
 
     rest = {"input": {"use": "records", "layout": layout, "fields": fields, "turns": turns}}
     manager = load_plugins(tuple(plugins))
-    return select_rows(table, steps, manager, observer or Silent(), records=records, rest=rest)
+    with watched(observer) as watcher:
+        return select_rows(table, steps, manager, watcher, records=records, rest=rest)
 
 
 def plan(
-    recipe: str | Path,
+    recipe: AnyRecipe,
     *,
     overrides: Sequence[str] = (),
     plugins: Paths = (),
@@ -188,13 +192,13 @@ def plan(
     """
     from qaqfilter.estimating import plan_recipe
 
-    manager = load_plugins(tuple(plugins))
-    loaded = load_recipe(Path(recipe), manager, overrides)
-    return plan_recipe(loaded, manager, observer or Silent(), sample=sample, limit=limit)
+    loaded = _loaded(recipe, overrides, plugins)
+    with watched(observer) as watcher:
+        return plan_recipe(loaded, loaded.manager, watcher, sample=sample, limit=limit)
 
 
 def preview(
-    recipe: str | Path,
+    recipe: AnyRecipe,
     *,
     overrides: Sequence[str] = (),
     plugins: Paths = (),
@@ -209,25 +213,28 @@ def preview(
     """
     from qaqfilter.previewing import preview_recipe
 
-    manager = load_plugins(tuple(plugins))
-    loaded = load_recipe(Path(recipe), manager, overrides)
-    watched = observer or Silent()
-    return preview_recipe(loaded, manager, watched, records=records, random=random)
+    loaded = _loaded(recipe, overrides, plugins)
+    with watched(observer) as watcher:
+        return preview_recipe(loaded, loaded.manager, watcher, records=records, random=random)
 
 
-def validate(recipe: str | Path, *, overrides: Sequence[str] = (), plugins: Paths = ()) -> Recipe:
-    """Check a recipe without reading its input or loading a model. Raises RecipeError."""
-    return load_recipe(Path(recipe), load_plugins(tuple(plugins)), overrides)
+def load_recipe(path: str | Path, *, overrides: Sequence[str] = (), plugins: Paths = ()) -> Recipe:
+    """Read and check a recipe, to look at or to run; its input is not read, no model is loaded.
+
+    Arguments as for `run`. Raises RecipeError with every problem found.
+    """
+    return recipes.load_recipe(Path(path), load_plugins(tuple(plugins)), overrides)
+
+
+def _loaded(recipe: AnyRecipe, overrides: Sequence[str], plugins: Paths) -> Recipe:
+    if not isinstance(recipe, Recipe):
+        return load_recipe(recipe, overrides=overrides, plugins=plugins)
+    if overrides or plugins:
+        raise UsageError(
+            "this recipe is loaded already: give overrides and plugins to qaqfilter.load_recipe"
+        )
+    return recipe
 
 
 def _options(name: str, values: Paths) -> list[str]:
     return [word for value in values for word in (name, str(value))]
-
-
-class Silent:
-    """An observer that says nothing."""
-
-    def started(self, label: str, records: int | None) -> None: ...
-    def advanced(self, records: int, tokens: int) -> None: ...
-    def finished(self) -> None: ...
-    def message(self, text: str) -> None: ...

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from qaqfilter.row_fields import kind, short
 from qaqfilter.types import Turn
@@ -41,7 +41,7 @@ class Dialogue(NamedTuple):
     history: tuple[Turn, ...]
 
 
-class _Said(NamedTuple):
+class Said(NamedTuple):
     """A turn as it was written, its number (from 1) for messages."""
 
     number: int
@@ -51,13 +51,7 @@ class _Said(NamedTuple):
 
 def last_turn(turns: object, system: str | None = None) -> Dialogue:
     """The conversation up to its last answer; `system` is what the row says beside it."""
-    if not isinstance(turns, list):
-        raise ValueError(f"the conversation is {kind(turns)}, not a list of turns")
-    said = [_said(turn, number) for number, turn in enumerate(turns, start=1)]
-    if said and said[0].role == "system":
-        system = _one_system(said.pop(0).text, system)
-    if again := next((turn for turn in said if turn.role == "system"), None):
-        raise ValueError(f"turn {again.number} is a system turn, which only the first may be")
+    system, said = every_turn(turns, system)
     while said and said[-1].role != "assistant":
         said.pop()
     if not said:
@@ -85,13 +79,31 @@ def earlier_exchanges(history: Sequence[Turn]) -> tuple[int, ...]:
     )
 
 
+def every_turn(turns: object, system: str | None = None) -> tuple[str | None, list[Said]]:
+    """The system text, and all turns but the system's, those behind the last answer too."""
+    if not isinstance(turns, list):
+        raise ValueError(f"the conversation is {kind(turns)}, not a list of turns")
+    said = [_said(turn, number) for number, turn in enumerate(turns, start=1)]
+    if said and said[0].role == "system":
+        system = _one_system(said.pop(0).text, system)
+    if again := next((turn for turn in said if turn.role == "system"), None):
+        raise ValueError(f"turn {again.number} is a system turn, which only the first may be")
+    return system, said
+
+
+def beside(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """What a turn holds beside who says what."""
+    own = ("role", "content") if "role" in turn else ("from", "value")
+    return {name: value for name, value in turn.items() if name not in own}
+
+
 def _one_system(turn: str, beside: str | None) -> str | None:
     if turn and beside and turn != beside:
         raise ValueError("the system turn and the field 'system' hold different texts")
     return turn or beside
 
 
-def _said(turn: object, number: int) -> _Said:
+def _said(turn: object, number: int) -> Said:
     """One turn. An assistant's call of a tool has no text that could be scored or shown."""
     if not isinstance(turn, Mapping):
         raise ValueError(f"turn {number} is {kind(turn)}, not an object")
@@ -109,7 +121,7 @@ def _said(turn: object, number: int) -> _Said:
         raise ValueError(
             f"turn {number}: '{short(said_by)}' is no known role; there are: {', '.join(_ROLES)}"
         )
-    return _Said(number, role, said if isinstance(said, str) else _joined(said, number, role))
+    return Said(number, role, said if isinstance(said, str) else _joined(said, number, role))
 
 
 def _joined(content: object, number: int, role: str) -> str:

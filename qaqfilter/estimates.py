@@ -42,6 +42,9 @@ class ModelPlan:
     shares: whether the backend may compute such beginnings once.
     max_length: most tokens in a sequence.
     weights: bytes of the weights on disk; None for a model without any.
+    longest: tokens of the longest sequence.
+    memory: bytes that the backend says it will take for such, weights included; None where it
+        does not say.
     speed: tokens a second of an earlier run in the output folder, loading included, or None.
     """
 
@@ -60,12 +63,39 @@ class ModelPlan:
     shares: bool
     max_length: int
     weights: int | None
+    longest: int
+    memory: int | None
     speed: float | None
 
     @property
     def computed(self) -> int:
         """Tokens that go through the model; with `shares` about as many."""
         return self.planned - self.stored - (self.shared if self.shares else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """About how much memory a run takes, in bytes. Models are loaded one after the other.
+
+    Attributes
+    ----------
+    process: a run of a few records without a model.
+    columns: a run's numbers, for all records.
+    index: of the score store, if all scores are new.
+    model: the largest; what its backend says, else its weights on disk, which is the least.
+    complete: whether every backend said what it takes.
+    """
+
+    process: int
+    columns: int
+    index: int
+    model: int
+    complete: bool
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.process + self.columns + self.index + self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +113,7 @@ class RecipePlan:
     sampled: int
     steps: tuple[StepPlan, ...]
     models: tuple[ModelPlan, ...]
+    memory: MemoryPlan
 
     @property
     def exact(self) -> bool:
@@ -111,6 +142,7 @@ class RecipePlan:
             "exact": self.exact,
             "steps": [_fields(step) for step in self.steps],
             "models": [self._model(model) for model in self.models],
+            "memory": {**_fields(self.memory), "total": self.memory.total},
         }
 
     def _model(self, model: ModelPlan) -> dict[str, Any]:
@@ -126,5 +158,5 @@ class RecipePlan:
 _COUNTS = ("records", "sequences", "asked", "planned", "stored", "shared", "computed")
 
 
-def _fields(value: StepPlan | ModelPlan) -> dict[str, Any]:
+def _fields(value: StepPlan | ModelPlan | MemoryPlan) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}

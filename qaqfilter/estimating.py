@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,13 +18,14 @@ from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
 from qaqfilter.deciding import is_filter, is_scorer
 from qaqfilter.errors import RunDirectoryError
-from qaqfilter.estimates import ModelPlan, RecipePlan, StepPlan
+from qaqfilter.estimates import MemoryPlan, ModelPlan, RecipePlan, StepPlan
 from qaqfilter.identity import fingerprint
 from qaqfilter.manager import PluginManager
+from qaqfilter.memory import PROCESS, SCORE, bytes_a_record
 from qaqfilter.options import STDOUT
 from qaqfilter.planning import Plan
 from qaqfilter.preparing import Preparer
-from qaqfilter.protocols import CountsWork, Source
+from qaqfilter.protocols import CountsWork, EstimatesMemory, Source
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer
 from qaqfilter.run_places import place_of
@@ -58,7 +59,7 @@ def plan_recipe(
     chain.alive = spread(stream.records, sample)
     sampled = len(chain.alive)
     counts = chain.ask_undecided()
-    return RecipePlan(
+    plan = RecipePlan(
         name=recipe.name,
         folder=without_credentials(recipe.output.path),
         records=stream.records,
@@ -69,7 +70,25 @@ def plan_recipe(
             for step in recipe.steps
         ),
         models=tuple(asked.models),
+        memory=MemoryPlan(PROCESS, _columns_of(recipe, stream), 0, 0, complete=True),
     )
+    return replace(plan, memory=_with_models(plan, stored=recipe.run.store is not False))
+
+
+def _with_models(plan: RecipePlan, *, stored: bool) -> MemoryPlan:
+    """The memory, with what the models take and what is remembered of their scores."""
+    scores = sum(plan.whole(count) for model in plan.models for count in model.requests.values())
+    return replace(
+        plan.memory,
+        index=SCORE * scores if stored else 0,
+        model=max((model.memory or model.weights or 0 for model in plan.models), default=0),
+        complete=all(model.memory is not None for model in plan.models),
+    )
+
+
+def _columns_of(recipe: Recipe, stream: RecordStream) -> int:
+    units = stream.units.total / stream.records if stream.units else 1
+    return bytes_a_record(recipe, units) * stream.records
 
 
 def spread(records: int, sample: int) -> Ints:
@@ -113,6 +132,10 @@ class _Planned:
                     counts.missing.update({Status(s).reason for s in row if s != Status.OK})
                 self.observer.advanced(len(window.rows), 0)
             shares, max_length = isinstance(backend, CountsWork), backend.max_length
+            with culprit.blamed("estimating its memory"):
+                memory = (
+                    backend.memory(counts.longest) if isinstance(backend, EstimatesMemory) else None
+                )
         for name in likelihoods:
             status = self.columns.likelihood(f"{stage.model}.{name}").status
             status[self.columns.entries(rows)] = Status.OK
@@ -135,6 +158,8 @@ class _Planned:
                 shares=shares,
                 max_length=max_length,
                 weights=_weights(stage),
+                longest=counts.longest,
+                memory=memory,
                 speed=_speed(self.recipe.output.path, facts),
             )
         )
@@ -148,6 +173,7 @@ class _Counts:
     missing: Counter[str] = field(default_factory=Counter)
     cut: int = 0
     sequences: int = 0
+    longest: int = 0
     asked: int = 0
     planned: int = 0
     stored: int = 0
@@ -160,6 +186,7 @@ class _Counts:
         self.planned += plan.tokens
         known = _known(plan, store)
         for index, sequence in enumerate(plan.sequences):
+            self.longest = max(self.longest, len(sequence.ids))
             if index in known:
                 self.stored += len(sequence.ids)
             elif sequence.prefix:

@@ -64,6 +64,7 @@ class PluginManager:
     offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
     # --- loading ------------------------------------------------------------------------
 
@@ -208,6 +209,7 @@ def load_plugins(files: tuple[str | Path, ...] = ()) -> PluginManager:
     for file in files:
         path = Path(file)
         manager.register(import_file(path), path.stem, str(path))
+        manager.files.append(path)
     return manager
 
 

@@ -142,6 +142,15 @@ class LoadsLate(Protocol):
 
 
 @runtime_checkable
+class EstimatesMemory(Protocol):
+    """A backend that can say, before its weights are loaded, what it will take."""
+
+    def memory(self, longest: int) -> int:
+        """Most bytes in use for sequences of up to `longest` tokens, weights included."""
+        ...
+
+
+@runtime_checkable
 class CountsWork(Protocol):
     """A backend that pads, or computes a common beginning once, and says how much."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,8 @@ class Recipe:
     output: OutputKeys
     executor: Block
     run: RunKeys
+    manager: PluginManager = field(repr=False, compare=False)  # the plugins it was checked with
+    overrides: tuple[str, ...] = ()
 
     def prompt(self, step: Step, model: str) -> Block:
         """The prompt of a model in a step: the step's, else the model's, else the recipe's."""
@@ -115,7 +117,7 @@ def load_recipe(path: Path, manager: PluginManager, overrides: Sequence[str] = (
     file = read_yaml(path)
     for assignment in overrides:
         file.set(assignment)
-    return build_recipe(file, path, manager)
+    return replace(build_recipe(file, path, manager), overrides=tuple(overrides))
 
 
 def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
@@ -131,8 +133,7 @@ def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
 
     source = reader.split(InputKeys, top.input, ("input",), "source")
     sink = reader.split(OutputKeys, top.output, ("output",), "sink")
-    executor = top.run.executor
-    executor = {"use": executor} if isinstance(executor, str) else executor
+    executor = {"use": raw} if isinstance(raw := top.run.executor, str) else raw
     executor_block = reader.block(executor, ("run", "executor"), "executor")
     default = reader.block(
         {"use": "plain"} if top.prompt is None else top.prompt, ("prompt",), "prompt"
@@ -161,6 +162,7 @@ def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
         output=sink[0],
         executor=executor_block,
         run=top.run,
+        manager=manager,
     )
 
 

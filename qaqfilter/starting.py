@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -51,11 +52,13 @@ def look(
     *,
     source: str | None = None,
     fields: Mapping[str, str] | None = None,
+    layout: str | None = None,
 ) -> Found:
     """Find the source plugin by the files' ending, else by trial, and the layout of a record.
 
     `data` are files or patterns relative to the current folder, or a folder that a source reads as
-    a whole; `folder` is where the recipe goes. Raises UsageError and SourceError, with what to do.
+    a whole; `folder` is where the recipe goes. What is given is not looked for. Raises UsageError
+    and SourceError, with what to do.
     """
     # From where the files are looked at: the recipe's folder may not be there yet.
     here = Path.cwd()
@@ -69,14 +72,14 @@ def look(
     options: dict[str, Any] = {"path": paths[0] if len(paths) == 1 else paths}
     if fields:
         options["fields"] = dict(fields)
+    if layout:
+        options["layout"] = layout
     name = source or _by_ending(manager, files) or _by_trial(manager, files, options, here)
     record_fields = _first_fields(manager, name, options, here)
-    layout: str | None = None
-    if not fields and "layout" in manager.component("source", name).config.model_fields:
-        try:
+    known = "layout" in manager.component("source", name).config.model_fields
+    if known and not fields and not layout:
+        with suppress(SourceError):  # the source knows better what it reads
             layout = detect(record_fields)[0]
-        except SourceError:  # the source knows better what it reads
-            layout = None
     stem = Path(files[0]).name.partition(".")[0] or "recipe"
     return Found(name, len(files), tuple(patterns), layout, stem)
 

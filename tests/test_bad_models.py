@@ -694,7 +694,7 @@ def test_only_the_models_own_files_are_compared(models, tmp_path):
 def test_a_digest_that_is_none_is_an_error_of_the_recipe(tmp_path, use, location, value, said):
     recipe = recipe_of(tmp_path, use, location, f", sha256: {value}")
     with pytest.raises(RecipeError) as caught:
-        qaqfilter.validate(recipe)
+        qaqfilter.load_recipe(recipe)
     (problem,) = caught.value.problems
     assert "models.toy.sha256" in problem
     assert said in problem

@@ -156,7 +156,7 @@ def test_progress_bars_on_a_terminal(write_recipe):
     from rich.progress import Progress
 
     from qaqfilter import run
-    from qaqfilter.cli.progress import Bars
+    from qaqfilter.progress import Bars
 
     text = StringIO()
     console = Console(file=text, force_terminal=True, width=160)

@@ -258,7 +258,7 @@ def test_score_and_select(tmp_path, out) -> None:
 def test_a_run_never_reads_what_it_writes(tmp_path, pattern) -> None:
     path = recipe(tmp_path, f"{{use: csv, path: {pattern}}}", "{use: csv, path: .}")
     with pytest.raises(RecipeError, match="must not become its"):
-        qaqfilter.validate(path)
+        qaqfilter.load_recipe(path)
 
 
 # --- anything at all

@@ -433,7 +433,7 @@ def test_paths_that_validate_refuses(tmp_path, given, told):
     (tmp_path / "file.jsonl").write_text("{}\n")
     pairs_set().save_to_disk(tmp_path / "out" / "kept")
     with pytest.raises(RecipeError, match=told):
-        qaqfilter.validate(write_recipe(tmp_path, given, "{min: 1}"))
+        qaqfilter.load_recipe(write_recipe(tmp_path, given, "{min: 1}"))
 
 
 def test_folders_that_hold_no_data_set(tmp_path):

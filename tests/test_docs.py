@@ -167,7 +167,7 @@ class Reader:
         path.write_text(block.text, encoding="utf-8")
         plugins = [self.folder / block.told["plugin"]] if "plugin" in block.told else []
         try:
-            recipe = qaqfilter.validate(path, plugins=plugins)
+            recipe = qaqfilter.load_recipe(path, plugins=plugins)
         except qaqfilter.RecipeError as error:
             if "invalid" in block.told or lacks_only_extras(error):
                 return
@@ -348,7 +348,7 @@ def _is_below(module: ModuleType, folder: Path) -> bool:
 @pytest.mark.parametrize("recipe", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_example_recipe_is_valid(recipe: Path) -> None:
     try:
-        qaqfilter.validate(recipe)
+        qaqfilter.load_recipe(recipe)
     except qaqfilter.RecipeError as error:
         if not lacks_only_extras(error):
             raise

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import platform
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from qaqfilter import LIKELIHOODS, Component, TokenSequence
+from qaqfilter import LIKELIHOODS, Component, QaqfilterError, TokenSequence
+from qaqfilter_doctor import command
 from qaqfilter_doctor.records import COUNT, selftest_window
-from qaqfilter_doctor.selftest import check, expected_numbers, run_selftest
+from qaqfilter_doctor.selftest import Outcome, check, expected_numbers, run_selftest
 
 MODEL = "builtin:weak"
 
@@ -44,6 +47,50 @@ def test_a_broken_plugin_is_named_and_fails(tmp_path):
     assert "rotten 0.1" in done.stdout
     assert "BROKEN: ModuleNotFoundError" in done.stdout
     assert "1 plugins are broken" in done.stderr
+
+    as_json = subprocess.run(
+        [sys.executable, "-c", code, "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert as_json.returncode == 1
+    (broken,) = json.loads(as_json.stdout)["broken"]
+    assert broken["plugin"] == "rotten"
+    assert "qaqfilter_no_such_module" in broken["error"]
+
+
+def test_the_doctor_as_json():
+    done = doctor("--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["python"] == platform.python_version()
+    assert found["packages"]["numpy"] == np.__version__
+    assert {one["name"] for one in found["backends"]} >= {"reference", "ngram"}
+    assert {"cpu"} <= set(found["backends"][0]["devices"])
+    ours = [one for one in found["components"] if one["name"] == "rmi"]
+    assert [one["kind"] for one in ours] == ["selector"]
+    assert found["broken"] == found["blocked"] == []
+    assert found["selftest"] is None
+
+
+def test_a_failed_self_test_as_json(capsys, monkeypatch):
+    outcomes = [
+        Outcome("a", "cpu", "m", 0.1, {"query": 0.01}),
+        Outcome("b", "cpu", "m", 0.1, {"query": 0.2, "answer": float("nan")}),
+        Outcome("c", "gpu", "m", 0.1, {}, error="no memory"),
+    ]
+    monkeypatch.setattr(command, "run_selftest", lambda manager: iter(outcomes))
+    with pytest.raises(QaqfilterError, match="2 self-tests failed"):
+        command.doctor.main(["--json", "--selftest"], standalone_mode=False)
+    told = json.loads(capsys.readouterr().out)["selftest"]
+    assert [one["passed"] for one in told] == [True, False, False]
+    assert [one["error"] for one in told] == [
+        None,
+        "its numbers differ from the stored ones",
+        "no memory",
+    ]
+    assert told[1]["differences"] == {"query": 0.2, "answer": None}
 
 
 def test_what_is_missing_is_said_with_the_whole_pip_command(capsys, monkeypatch):

@@ -344,7 +344,7 @@ def plugin(tmp_path):
 )
 def test_a_wrong_recipe_says_where(write_recipe, steps, where, message):
     with pytest.raises(RecipeError) as caught:
-        qaqfilter.validate(write_recipe(f"  - {steps}"))
+        qaqfilter.load_recipe(write_recipe(f"  - {steps}"))
     text = str(caught.value)
     assert message in text
     assert f": {where}: " in text
@@ -354,7 +354,7 @@ def test_a_wrong_recipe_says_where(write_recipe, steps, where, message):
 @pytest.mark.parametrize("more", ['"size"', '"group"', '"measured"'])
 def test_a_label_cannot_take_a_column_s_name(write_recipe, plugin, more):
     with pytest.raises(RecipeError, match=r"label .* is taken"):
-        qaqfilter.validate(write_recipe("  - {id: s, use: spoken}"), plugins=[plugin(more=more)])
+        qaqfilter.load_recipe(write_recipe("  - {id: s, use: spoken}"), plugins=[plugin(more=more)])
 
 
 @pytest.mark.parametrize("first", ["3", "['x']"])
@@ -546,7 +546,7 @@ def test_a_step_s_column_beats_a_field_of_that_path(tmp_path, recipe):
     qaqfilter.run(recipe(steps))
     assert left(tmp_path / "out") == ["p1", "p2", "p3", "p4"]
     with pytest.raises(RecipeError, match=r"no column 'meta\.lang'"):
-        qaqfilter.validate(recipe(steps.replace("meta.length", "meta.lang")))
+        qaqfilter.load_recipe(recipe(steps.replace("meta.length", "meta.lang")))
 
 
 def test_when_the_step_goes_the_name_is_a_field_again(tmp_path, recipe):

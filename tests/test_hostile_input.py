@@ -208,7 +208,7 @@ def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     recipe = recipe_for(tmp_path)
-    loaded = qaqfilter.validate(recipe)
+    loaded = qaqfilter.load_recipe(recipe)
     monkeypatch.setattr(Path, "exists", refuse)
     source = loaded.source.component.create(loaded.source.options)
     with pytest.raises(SourceError, match=r"cannot look for .*: Permission denied"):
@@ -392,7 +392,7 @@ def test_a_run_never_reads_what_it_writes(tmp_path, pattern, out) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "out", target_is_directory=True)
     recipe = recipe_for(tmp_path, f"path: {pattern}", out=out)
-    for check in (qaqfilter.validate, qaqfilter.run):
+    for check in (qaqfilter.load_recipe, qaqfilter.run):
         with pytest.raises(RecipeError, match=r"recipe\.yaml:3: input\.path.*must not become its"):
             check(recipe)
     assert RecipeError.exit_code == 2
@@ -414,7 +414,7 @@ def test_a_run_never_reads_what_it_writes(tmp_path, pattern, out) -> None:
 def test_patterns_that_match_no_output(tmp_path, pattern, out) -> None:
     folder = tmp_path / "odd [a*] name"
     folder.mkdir()
-    qaqfilter.validate(recipe_for(folder, f"path: {pattern}", out=out))
+    qaqfilter.load_recipe(recipe_for(folder, f"path: {pattern}", out=out))
 
 
 # --- anything at all

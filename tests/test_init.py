@@ -164,7 +164,7 @@ def test_nothing_is_overwritten_without_force(tmp_path, pairs, monkeypatch, caps
     assert "--force" in capsys.readouterr().err
     assert Path("recipe.yaml").read_text() == "mine"
     assert run_cli(["init", "data.jsonl", "--force"]) == 0
-    assert qaqfilter.validate("recipe.yaml").name == "data"
+    assert qaqfilter.load_recipe("recipe.yaml").name == "data"
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,7 @@ def test_nothing_is_overwritten_without_force(tmp_path, pairs, monkeypatch, caps
     [
         (["absent.jsonl"], 2, "no file matches absent.jsonl"),
         (["folder"], 2, "name the files in it, as in folder/*"),
+        ([], 2, "name the data: qaqfilter init data.jsonl"),
         (["empty.jsonl"], 1, "the input is empty"),
         (["bad.jsonl"], 1, "no good record to look at: not JSON"),
         (["picture.png"], 2, "choose with --source"),
@@ -215,7 +216,7 @@ def test_models_go_to_the_backend_that_reads_them(tmp_path, pairs, monkeypatch, 
     assert (
         run_cli(["init", "data.jsonl", "--model", model, "--method", "rmi", "-o", "r/r.yaml"]) == 0
     )
-    loaded = qaqfilter.validate("r/r.yaml").models["strong"].backend
+    loaded = qaqfilter.load_recipe("r/r.yaml").models["strong"].backend
     assert loaded.component.name == use or use is None
     place = {"me/model": "hf:me/model", "small.gguf": "small.gguf", "./there": "there"}[model]
     assert loaded.options.model.endswith(place)
@@ -238,11 +239,12 @@ def test_a_share_by_rmi_leaves_out_what_repeats_the_query(share, rank):
     assert f"keep: {{rank: {rank}}}" in draft.text("s.json")
 
 
-def test_it_asks_on_a_terminal(tmp_path, pairs):
+@pytest.mark.parametrize("data", [["data.jsonl"], []], ids=["named", "asked for"])
+def test_it_asks_on_a_terminal(tmp_path, pairs, data):
     write_rows(tmp_path / "data.jsonl", pairs)
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, "init", "data.jsonl"],
+        [*COMMAND, "init", *data],
         cwd=tmp_path,
         stdin=theirs,
         stdout=theirs,
@@ -251,7 +253,9 @@ def test_it_asks_on_a_terminal(tmp_path, pairs):
     ) as process:
         os.close(theirs)
         told = ""
+        asked = [] if data else [("Data, a file", "dta.jsonl"), ("no file matches", "data.jsonl")]
         for question, reply in (
+            *asked,
             ("What to keep", "ifd"),
             ("Share of the records", "0.5"),
             ("Model that judges", ""),

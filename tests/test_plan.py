@@ -6,15 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import qaqfilter
-from qaqfilter import Work
+from qaqfilter import TokenSequence, Work
 from qaqfilter.cli import run_cli
 from qaqfilter.estimating import spread
+from qaqfilter_doctor.selftest import Models
 from qaqfilter_ngram.backend import NgramBackend
 
 EMBEDDED = Path(__file__).parent.parent / "plugins" / "qaqfilter_embedded"
@@ -235,3 +237,47 @@ def test_json_is_one_document_and_nothing_else(two_models):
     plan = qaqfilter.plan(two_models)
     assert found == json.loads(json.dumps(plan.as_data()))
     assert found["models"][0]["whole"]["computed"] == plan.models[0].computed
+
+
+def test_memory_by_arithmetic(tmp_path, two_models):
+    """Seven likelihoods, the steps' columns, fate and place, half as much again in passing."""
+    plan = qaqfilter.plan(two_models)
+    recipe = qaqfilter.load_recipe(two_models)
+    columns = sum(len(step.selector.columns) for step in recipe.steps)
+    likelihoods = len({(s.view(m), name) for s in recipe.steps for m, name in s.needs})
+    held = 13 * likelihoods + 8 * columns + 28 + 1  # `length` remembers whose text it has seen
+    assert plan.memory.columns == round(held * 1.5) * plan.records
+    requests = sum(sum(model.requests.values()) for model in plan.models)
+    assert plan.memory.index == 16 * requests
+    assert plan.memory.complete
+    assert plan.memory.model == max(model.memory for model in plan.models)
+    assert plan.as_data()["memory"]["total"] == plan.memory.total
+    without = qaqfilter.plan(two_models, overrides=["run.store=false"]).memory
+    assert without.index == 0
+
+
+def test_memory_of_a_backend_that_does_not_say(two_models, capsys):
+    silent = "models.weak={use: ngram}"
+    plan = qaqfilter.plan(two_models, overrides=[silent])
+    assert [model.memory is None for model in plan.models] == [False, True]
+    assert not plan.memory.complete
+    assert plan.memory.model == plan.models[0].memory
+    assert run_cli(["plan", str(two_models), "--set", silent]) == 0
+    assert "Memory: at least" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("length", [64, 256])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_what_reference_says_it_takes_is_what_it_takes(manager, length, precision):
+    component = manager.require("backend", "reference")
+    options = component.config(model="builtin:weak", precision=precision)
+    backend = component.create(options, Models(manager))
+    said = backend.memory(length)
+    sequence = TokenSequence(tuple([5] * length), ((1, length),))
+    tracemalloc.start()
+    try:
+        backend.logprobs([sequence])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.6 < said / peak < 1.5

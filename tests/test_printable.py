@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from qaqfilter import Origin
-from qaqfilter.cli.progress import Bars, PlainLines
 from qaqfilter.cli.say import safe
 from qaqfilter.layouts import LAYOUTS
 from qaqfilter.printable import printable
+from qaqfilter.progress import Bars, PlainLines
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxt.exe\rdone"
 COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

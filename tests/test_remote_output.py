@@ -330,11 +330,11 @@ def test_credentials_are_never_shown():
 
 
 def test_credentials_stay_out_of_messages_and_manifests(recipe, tmp_path, manager):
-    loaded = qaqfilter.validate(recipe, overrides=["output.path=ftp://me:secret@host/x"])
+    loaded = qaqfilter.load_recipe(recipe, overrides=["output.path=ftp://me:secret@host/x"])
     assert loaded.output.path == "ftp://me:secret@host/x"
     assert loaded.resolved()["output"]["path"] == "ftp://host/x"
     with pytest.raises(RecipeError) as caught:
-        qaqfilter.validate(recipe, overrides=["run.store=ftp://me:secret@host/x"])
+        qaqfilter.load_recipe(recipe, overrides=["run.store=ftp://me:secret@host/x"])
     assert "ftp://host/x: this must be a path of this machine" in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -348,8 +348,8 @@ def test_the_store_of_scores_is_on_this_machine(recipe, monkeypatch, capsys):
 def test_a_run_that_would_read_what_it_writes_there_is_refused(recipe):
     for pattern in ("s3://bucket/runs/out/*.jsonl", "s3://bucket/runs/*/kept.jsonl"):
         with pytest.raises(RecipeError, match=r"own files in output\.path \(s3://bucket/runs/out"):
-            qaqfilter.validate(recipe, overrides=[f"input.path={pattern}"])
-    qaqfilter.validate(recipe, overrides=["input.path=s3://bucket/data/*.jsonl"])
+            qaqfilter.load_recipe(recipe, overrides=[f"input.path={pattern}"])
+    qaqfilter.load_recipe(recipe, overrides=["input.path=s3://bucket/data/*.jsonl"])
 
 
 def test_variables_count_in_addresses(recipe, monkeypatch, server):
@@ -363,7 +363,7 @@ def test_init_names_an_address_as_it_is(write_recipe, tmp_path):
     recipe = tmp_path / "new.yaml"
     command = ["init", str(tmp_path / "data.jsonl"), "-o", str(recipe), "--output", OUT]
     assert run_cli(command) == 0
-    assert qaqfilter.validate(recipe).output.path == OUT
+    assert qaqfilter.load_recipe(recipe).output.path == OUT
 
 
 def test_other_file_systems_make_their_folders(tmp_path):

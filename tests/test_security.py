@@ -104,7 +104,7 @@ def test_a_recipe_imports_nothing(tmp_path, monkeypatch, marker, block) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RecipeError):
-        qaqfilter.validate(recipe_for(tmp_path, **block))
+        qaqfilter.load_recipe(recipe_for(tmp_path, **block))
     assert not marker.exists()
 
 
@@ -554,7 +554,7 @@ def test_a_hub_model_contacts_the_hub_alone(tmp_path, contacted, monkeypatch) ->
 
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path / "hub"))
     recipe = recipe_for(tmp_path, "{use: transformers, model: 'hf:nobody/nothing'}")
-    qaqfilter.validate(recipe)
+    qaqfilter.load_recipe(recipe)
     assert contacted == []
     with pytest.raises(ModelError, match="hf:nobody/nothing"):
         qaqfilter.run(recipe)

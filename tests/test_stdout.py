@@ -141,7 +141,7 @@ def test_plan_and_preview_write_nothing_anyway(recipe, scratch):
 
 def test_shards_are_refused(recipe, scratch):
     with pytest.raises(RecipeError, match=r"output\.shard_rows: standard output .* one file"):
-        qaqfilter.validate(recipe, overrides=["output.shard_rows=2"])
+        qaqfilter.load_recipe(recipe, overrides=["output.shard_rows=2"])
 
 
 SINK = """

@@ -8,10 +8,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from qaqfilter.cli.say import safe
+from qaqfilter.cli.options import json_option
+from qaqfilter.cli.say import safe, say_json
 from qaqfilter.errors import QaqfilterError
-from qaqfilter.manager import load_plugins
+from qaqfilter.manager import PluginManager, load_plugins
 from qaqfilter.types import LIKELIHOODS
+from qaqfilter_doctor.as_json import as_data, why
 from qaqfilter_doctor.installed import backends, plugins, versions
 from qaqfilter_doctor.selftest import Outcome, run_selftest
 
@@ -28,28 +30,36 @@ SHORT = ("Q", "A|Q", "A", "Q|A")
     is_flag=True,
     help="Score fixed records with every installed backend and compare with stored numbers.",
 )
-def doctor(selftest: bool) -> None:
+@json_option
+def doctor(*, selftest: bool, as_json: bool) -> None:
     """Say what is installed here, and whether its numbers can be trusted."""
     manager = load_plugins()
-    console = Console(highlight=False, markup=False)
-    console.print(_table(("package", "version"), versions()))
-    console.print(_table(("backend", "devices"), backends(manager)))
-    console.print(_table(("from", "plugin", "offers"), plugins(manager)))
+    if as_json:
+        outcomes = list(run_selftest(manager)) if selftest else []
+        say_json(as_data(manager, outcomes if selftest else None))
+    else:
+        console = Console(highlight=False, markup=False)
+        console.print(_table(("package", "version"), versions()))
+        console.print(_table(("backend", "devices"), backends(manager)))
+        console.print(_table(("from", "plugin", "offers"), plugins(manager)))
+        outcomes = _tested(manager, console) if selftest else []
     broken = len(manager.broken)
-    failed: list[Outcome] = []
-    if selftest:
-        outcomes = list(run_selftest(manager))
-        console.print(outcome_table(outcomes))
-        failed = [outcome for outcome in outcomes if not outcome.passed]
-        for outcome in failed:
-            said = outcome.error or "its numbers differ from the stored ones"
-            console.print(
-                safe(f"{outcome.backend} on {outcome.device} with {outcome.model}: {said}")
-            )
-        if not failed:
-            console.print(f"{len(outcomes)} checks passed: these numbers can be trusted.")
+    failed = sum(not outcome.passed for outcome in outcomes)
     if broken or failed:
-        raise QaqfilterError(f"{broken} plugins are broken, {len(failed)} self-tests failed")
+        raise QaqfilterError(f"{broken} plugins are broken, {failed} self-tests failed")
+
+
+def _tested(manager: PluginManager, console: Console) -> list[Outcome]:
+    """Run the self-test and say what came out."""
+    outcomes = list(run_selftest(manager))
+    console.print(outcome_table(outcomes))
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    for outcome in failed:
+        told = f"{outcome.backend} on {outcome.device} with {outcome.model}: {why(outcome)}"
+        console.print(safe(told))
+    if not failed:
+        console.print(f"{len(outcomes)} checks passed: these numbers can be trusted.")
+    return outcomes
 
 
 def outcome_table(outcomes: list[Outcome]) -> Table:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
@@ -56,6 +57,26 @@ class ReferenceBackend:
         """Token ids of one segment: no BOS, no dummy space; special tokens only in markup."""
         tokenizer = self._tokenizer if markup else self._data
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def memory(self, longest: int) -> int:
+        """Bytes: the weights as they are loaded, and the largest arrays of a pass beside them."""
+        sizes: dict[str, tuple[int, ...]] = {}
+        file_sizes = 0
+        for file in self._folder.glob("*.safetensors"):
+            file_sizes = max(file_sizes, file.stat().st_size)
+            with safe_open(file, "np") as tensors:
+                sizes |= {
+                    name: tuple(tensors.get_slice(name).get_shape())
+                    for name in list(tensors.keys())
+                }
+        number = np.dtype(self._precision).itemsize
+        weights = sum(math.prod(size) for size in sizes.values()) * number
+        wide = max((size[0] for name, size in sizes.items() if "gate_proj" in name), default=0)
+        # Logits, shifted and exponentiated; or likenesses, masks and keys; or the gated unit.
+        logits = 3 * longest * self._shape.vocabulary
+        attention = (2 * self._shape.heads + 3) * longest**2
+        largest = max(logits, attention, 5 * longest * wide) + 6 * longest * self._shape.hidden
+        return weights + max(file_sizes, largest * number)
 
     def load(self) -> None:
         """Load the weights now. Raises ModelError."""

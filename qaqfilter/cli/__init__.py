@@ -28,6 +28,7 @@ VERBS = (
     "run",
     "score",
     "select",
+    "convert",
     "cache",
     "plugins",
     "schema",

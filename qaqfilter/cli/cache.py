@@ -14,9 +14,10 @@ from rich.filesize import decimal
 from qaqfilter import compaction, upkeep
 from qaqfilter.cli.holdings import SHORT, as_data, print_holdings, print_table, table_of
 from qaqfilter.cli.options import json_option
-from qaqfilter.cli.progress import PlainLines, log_shown_by
+from qaqfilter.cli.progress import log_shown_by
 from qaqfilter.cli.say import safe, say, say_json
 from qaqfilter.errors import StoreError, UsageError
+from qaqfilter.progress import PlainLines
 from qaqfilter.store import default_root
 from qaqfilter.upkeep import Holding
 

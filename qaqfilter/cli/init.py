@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ SHARE = click.FloatRange(min=0, max=1, min_open=True)
     short_help="Look at data and write a recipe for it that runs.",
     epilog="Example: qaqfilter init data.jsonl --method rmi --keep 0.5",
 )
-@click.argument("data", nargs=-1, required=True)
+@click.argument("data", nargs=-1)
 @click.option(
     "-o",
     "--recipe",
@@ -53,7 +54,8 @@ SHARE = click.FloatRange(min=0, max=1, min_open=True)
 def command(*, data: tuple[str, ...], path: Path, force: bool, **given: Any) -> None:
     """Look at DATA (files or patterns) and write a recipe for it that runs.
 
-    Asks on a terminal for what no option says; elsewhere takes what works without a download.
+    Asks on a terminal for what is not given, DATA too; elsewhere takes what works without a
+    download.
     """
     from qaqfilter import starting
     from qaqfilter.starting_text import Draft, Method
@@ -63,6 +65,8 @@ def command(*, data: tuple[str, ...], path: Path, force: bool, **given: Any) -> 
     if path.exists() and not force:  # before anything is asked
         raise UsageError(f"{path} is there; --force overwrites it, -o names another file")
     fields = {} if given["query"] is None else {n: given[n] for n in ("query", "answer")}
+    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    data = data or _data(asks=asks)
     manager = load_plugins(given["plugins"])
     folder = path.parent.absolute()
     try:
@@ -75,7 +79,6 @@ def command(*, data: tuple[str, ...], path: Path, force: bool, **given: Any) -> 
     layout = f"layout {found.layout}" if found.layout else "fields as they are named"
     say(f"{', '.join(data)}: {many}source {found.source}, {layout}")
 
-    asks = sys.stdin.isatty() and sys.stderr.isatty()
     method, keep, model = _wishes(given, asks=asks)
     models = {"strong": (given["backend"] or starting.backend_for(manager, model), model)}
     if method == "disagreement":
@@ -99,6 +102,17 @@ def command(*, data: tuple[str, ...], path: Path, force: bool, **given: Any) -> 
     recipe, schema = starting.write_draft(draft, path, manager, replace=force)
     say(f"wrote {recipe} (editors check it by {schema.name} beside it)")
     say(f"next: qaqfilter run {shlex.quote(str(recipe))}")
+
+
+def _data(*, asks: bool) -> tuple[str, ...]:
+    """The data, where the call names none: asked for until there is some."""
+    if not asks:
+        raise UsageError("name the data: qaqfilter init data.jsonl (files, or patterns in quotes)")
+    while True:
+        name = click.prompt("Data, a file or a pattern", err=True).strip()
+        if Path(name).is_file() or glob.glob(name, recursive=True):  # noqa: PTH207
+            return (name,)
+        say(f"no file matches {name}", err=True)
 
 
 def _wishes(given: dict[str, Any], *, asks: bool) -> tuple[str, float, str]:

@@ -21,7 +21,7 @@ from qaqfilter.cli.options import (
 )
 from qaqfilter.cli.progress import make_observer
 from qaqfilter.cli.say import safe, say, say_json
-from qaqfilter.estimates import ModelPlan, RecipePlan
+from qaqfilter.estimates import MemoryPlan, ModelPlan, RecipePlan
 
 
 @click.command(name="plan", epilog="Example: qaqfilter plan recipe.yaml --sample 1000")
@@ -120,9 +120,23 @@ def _counts(plan: RecipePlan) -> dict[str, Callable[[ModelPlan], str]]:
         "in shared beginnings": lambda m: str(plan.whole(m.shared)) if m.shares else "",
         "tokens to compute": count(lambda m: m.computed),
         "weights on disk": lambda m: "" if m.weights is None else decimal(m.weights),
+        "memory": lambda m: "" if m.memory is None else f"about {decimal(m.memory)}",
         "tokens/s before": lambda m: f"{m.speed:.0f}" if m.speed else "",
         "time": lambda m: _time(plan.seconds(m)),
     }
+
+
+def _memory(memory: MemoryPlan) -> str:
+    parts = {
+        "the process": memory.process,
+        "columns": memory.columns,
+        "the score store's index": memory.index,
+        "the largest model" if memory.complete else "the largest model's weights": memory.model,
+    }
+    told = ", ".join(f"{name} {decimal(size)}" for name, size in parts.items() if size)
+    about = "about" if memory.complete else "at least"
+    more = "" if memory.complete else "; what a pass takes beside them its backend does not say"
+    return f"Memory: {about} {decimal(memory.total)} ({told}){more}."
 
 
 def _time(seconds: float | None) -> str:
@@ -149,11 +163,7 @@ def _notes(plan: RecipePlan, recipe: Path) -> Iterator[str]:
             "Known from the score store: at most. A batch of which any score is missing is "
             "computed whole."
         )
-    if any(model.weights for model in plan.models):
-        yield (
-            "Memory: at least the weights, in the number type they are loaded in; models are "
-            "loaded one after the other."
-        )
+    yield _memory(plan.memory)
     if any(plan.seconds(model) is None for model in plan.models):
         yield (
             f"Time unknown: no run in {plan.folder} has asked this model yet. `qaqfilter score "

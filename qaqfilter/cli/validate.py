@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qaqfilter.api import validate
+from qaqfilter.api import load_recipe
 from qaqfilter.cli.options import json_option, plugin_option, recipe_argument, set_option
 from qaqfilter.cli.say import say, say_json
 from qaqfilter.errors import RecipeError
@@ -26,7 +26,7 @@ def command(
 ) -> int:
     """Check a recipe; list every problem with its place."""
     try:
-        checked = validate(recipe, overrides=overrides, plugins=plugins)
+        checked = load_recipe(recipe, overrides=overrides, plugins=plugins)
     except RecipeError as error:
         if not as_json:
             raise

@@ -1,0 +1,221 @@
+"""Progress of a run: bars on a terminal and in a notebook, elsewhere a plain line now and then.
+
+From Python, progress is shown where somebody sees it (`watched`). The command line always says how
+far it is, and shows the log (`cli/progress.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from qaqfilter.printable import printable
+from qaqfilter.reports import Observer
+
+EVERY_SECONDS = 10.0
+NOTEBOOK_SECONDS = 0.2
+"""Between two pictures of a bar in a notebook."""
+
+
+@contextmanager
+def watched(observer: Observer | None) -> Iterator[Observer]:
+    """The observer that was given; else bars where there is a terminal or a notebook."""
+    console = Console(stderr=True)
+    if observer is not None:
+        yield observer
+    elif (shell := _notebook()) is not None:
+        yield NotebookBars(shell)
+    elif console.is_terminal and not console.is_dumb_terminal:
+        with bars_on(console) as progress:
+            yield Bars(progress)
+    else:
+        yield Silent()
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def started(self, label: str, records: int | None) -> None: ...
+    def advanced(self, records: int, tokens: int) -> None: ...
+    def finished(self) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+def _notebook() -> Any | None:
+    """IPython's module for output, in a process that a notebook runs; IPython is not imported."""
+    if (shell := sys.modules.get("IPython")) is None:
+        return None
+    running = shell.get_ipython()
+    in_kernel = running is not None and "IPKernelApp" in running.config
+    return sys.modules.get("IPython.display") if in_kernel else None
+
+
+def bars_on(console: Console) -> Progress:
+    """What `Bars` move."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}", markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+class _Counting:
+    """Counts what both forms show."""
+
+    def __init__(self) -> None:
+        self.label = ""
+        self.total: int | None = None
+        self.records = self.tokens = 0
+        self.began = 0.0
+
+    def start(self, label: str, records: int | None) -> None:
+        self.label, self.total = label, records
+        self.records = self.tokens = 0
+        self.began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return max(time.monotonic() - self.began, 1e-9)
+
+    @property
+    def speed(self) -> str:
+        if self.tokens:
+            return f"{self.tokens / self.seconds:.0f} tokens/s"
+        return f"{self.records / self.seconds:.0f} records/s"
+
+
+class Bars(_Counting):
+    """A rich progress bar for each stretch of work."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def started(self, label: str, records: int | None) -> None:
+        """A new bar."""
+        self.start(label, records)
+        self._task = self._progress.add_task(_safe(label), total=records, speed="")
+
+    def advanced(self, records: int, tokens: int) -> None:
+        """Move the bar."""
+        self.records += records
+        self.tokens += tokens
+        if self._task is not None:
+            self._progress.update(self._task, advance=records, speed=self.speed)
+
+    def finished(self) -> None:
+        """Leave the bar standing, full."""
+        if self._task is not None:
+            self._progress.update(self._task, total=self.records, completed=self.records)
+
+    def message(self, text: str) -> None:
+        """Above the bars."""
+        self._progress.console.print(_safe(text), markup=False, highlight=False, emoji=False)
+
+
+class NotebookBars(_Counting):
+    """A bar below the cell for each stretch of work. `display` is IPython's module."""
+
+    def __init__(self, display: Any) -> None:
+        super().__init__()
+        self._display, self._shown, self._next = display, None, 0.0
+
+    def started(self, label: str, records: int | None) -> None:
+        """A new bar."""
+        self.start(label, records)
+        self._shown = self._display.display(self._picture(), raw=True, display_id=True)
+        self._next = self.began + NOTEBOOK_SECONDS
+
+    def advanced(self, records: int, tokens: int) -> None:
+        """Move the bar, not more often than anybody can see."""
+        self.records += records
+        self.tokens += tokens
+        if time.monotonic() >= self._next:
+            self._show()
+
+    def finished(self) -> None:
+        """Leave the bar standing, full."""
+        self.total = self.records
+        self._show()
+
+    def message(self, text: str) -> None:
+        """As text below the bars."""
+        click.echo(_safe(text), err=True)
+
+    def _show(self) -> None:
+        self._next = time.monotonic() + NOTEBOOK_SECONDS
+        if self._shown is not None:
+            self._shown.update(self._picture(), raw=True)
+
+    def _picture(self) -> dict[str, str]:
+        of = "" if self.total is None else f"/{self.total}"
+        share = f", {self.records / self.total:.0%}" if self.total else ""
+        label = _safe(self.label)
+        text = f"{label}: {self.records}{of} records{share}, {self.speed}"
+        value = "" if self.total is None else f' value="{self.records}" max="{max(1, self.total)}"'
+        return {"text/plain": text, "text/html": f"<progress{value}></progress> {escape(text)}"}
+
+
+class PlainLines(_Counting):
+    """A line at the start, one every ten seconds, and one at the end of each stretch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def started(self, label: str, records: int | None) -> None:
+        """Wait ten seconds before the first line."""
+        self.start(label, records)
+        self._next = self.began + EVERY_SECONDS
+
+    def advanced(self, records: int, tokens: int) -> None:
+        """Count, and speak up when it is time."""
+        self.records += records
+        self.tokens += tokens
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + EVERY_SECONDS
+            self._say(self._left())
+
+    def finished(self) -> None:
+        """Say what the stretch came to."""
+        self._say(f"done in {self.seconds:.1f} s")
+
+    def message(self, text: str) -> None:
+        """As it is."""
+        click.echo(_safe(text), err=True)
+
+    def _say(self, ending: str) -> None:
+        total = "" if self.total is None else f"/{self.total}"
+        parts = [f"{self.label}: {self.records}{total} records", self.speed, ending]
+        click.echo(_safe(", ".join(part for part in parts if part)), err=True)
+
+    def _left(self) -> str:
+        if self.total is None or not self.records:
+            return ""
+        left = self.seconds / self.records * (self.total - self.records)
+        return f"{left / 60:.1f} min left" if left >= 90 else f"{left:.0f} s left"
+
+
+def _safe(text: str) -> str:
+    return printable(text, keep="\n\t")
