@@ -21,12 +21,12 @@ from qaqfilter.errors import (
 )
 from qaqfilter.layout_writers import WRITERS, in_place, taken_by, talk_of
 from qaqfilter.layouts import Content, FieldMap
+from qaqfilter.looking import Found, look
 from qaqfilter.manager import PluginManager
 from qaqfilter.printable import printable
 from qaqfilter.protocols import Component, Source
 from qaqfilter.reports import Observer
 from qaqfilter.sinks import Sink
-from qaqfilter.starting import Found, look
 from qaqfilter.types import BadRecord, Record
 
 _PACKED = {".gz": "gzip", ".zst": "zstd"}

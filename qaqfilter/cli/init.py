@@ -58,6 +58,7 @@ def command(*, data: tuple[str, ...], path: Path, force: bool, **given: Any) -> 
     download.
     """
     from qaqfilter import starting
+    from qaqfilter.looking import look
     from qaqfilter.starting_text import Draft, Method
 
     if (given["query"] is None) != (given["answer"] is None):
@@ -70,7 +71,7 @@ def command(*, data: tuple[str, ...], path: Path, force: bool, **given: Any) -> 
     manager = load_plugins(given["plugins"])
     folder = path.parent.absolute()
     try:
-        found = starting.look(manager, data, folder, source=given["source"], fields=fields)
+        found = look(manager, data, folder, source=given["source"], fields=fields)
     except SourceError as error:
         if fields or "layout" not in str(error):
             raise
