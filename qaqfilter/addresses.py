@@ -28,6 +28,8 @@ _EXTRAS = {
 """Extras of this package by scheme; other schemes name their own package."""
 _LOGIN = re.compile(r"\A((?:(?!abfss?://|wasbs?://)[A-Za-z][A-Za-z0-9+.-]+)://)[^/]*@")
 """In Azure's addresses what stands before the @ is a container."""
+STDIN = "-"
+"""In place of a source's path: standard input."""
 
 
 def is_address(path: str) -> bool:
@@ -35,32 +37,39 @@ def is_address(path: str) -> bool:
     return _SCHEME.match(path) is not None
 
 
-def file_system(address: str) -> tuple[Any, str]:
+def is_http(path: str) -> bool:
+    """Whether `path` is an address of a web server, from which a file comes as it likes."""
+    return path[:8].lower().startswith(("http://", "https://"))
+
+
+def without_credentials(address: str) -> str:
+    """An address as it may be shown and written down: without user, password and signed query."""
+    bare = _LOGIN.sub(r"\1", address, count=1) if is_address(address) else address
+    return bare.partition("?")[0] if is_http(bare) else bare
+
+
+def file_system(address: str, **options: Any) -> tuple[Any, str]:
     """The `fsspec.AbstractFileSystem` of an address, and the path there.
 
-    Raises SourceError where fsspec knows no such scheme, or its package is not installed.
+    `options` go to the file system. Raises SourceError where fsspec knows no such scheme, or its
+    package is not installed.
     """
     from fsspec.core import url_to_fs
 
     found = _SCHEME.match(address)
     scheme = found[1].lower() if found else "file"
     try:
-        system, path = url_to_fs(address)
+        system, path = url_to_fs(address, **options)
     except ValueError as error:
-        raise SourceError(f"{address}: {error}") from None
+        raise SourceError(f"{without_credentials(address)}: {error}") from None
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         mend = f"pip install 'qaqfilter[{extra}]'" if extra else str(error)
         raise SourceError(
-            f"{address}: what reads {scheme}:// is not installed; install it with: {mend}"
+            f"{without_credentials(address)}: what reads {scheme}:// is not installed; "
+            f"install it with: {mend}"
         ) from None
     return system, path
-
-
-def without_credentials(address: str) -> str:
-    """An address as it may be shown and written down: without user, password and signed query."""
-    bare = _LOGIN.sub(r"\1", address, count=1) if is_address(address) else address
-    return bare.partition("?")[0] if bare.lower().startswith(("http://", "https://")) else bare
 
 
 class Address(str):

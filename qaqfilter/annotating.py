@@ -84,12 +84,11 @@ def annotated(sink: Sink, recipe: Recipe, columns: Columns) -> Annotator | None:
     return numbers
 
 
-def source_of(recipe: Recipe) -> Source:
-    """The recipe's source; a record that has the field already ends every read, the first one too.
+def annotatable(source: Source, recipe: Recipe) -> Source:
+    """The source; a record that has the field already ends every read of it, the first one too.
 
     So nothing is scored in vain, and nothing of the record's own is lost.
     """
-    source: Source = recipe.source.component.create(recipe.source.options)
     name = recipe.output.annotate
     return source if name is None else _Without(source, name)
 

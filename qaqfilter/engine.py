@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import BinaryIO
 
-from qaqfilter.annotating import source_of
+from qaqfilter.annotating import annotatable
 from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
@@ -19,11 +19,13 @@ from qaqfilter.manifest import Order
 from qaqfilter.options import STDOUT
 from qaqfilter.overwriting import check_recipe, finished_already
 from qaqfilter.piping import for_pipe
+from qaqfilter.protocols import Source
 from qaqfilter.quarantine import QUARANTINE
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
 from qaqfilter.run_directory import RunDirectory
 from qaqfilter.run_places import Place, place_of
+from qaqfilter.spooling import Spools
 from qaqfilter.stream import RecordStream
 from qaqfilter.writing import labelled
 
@@ -75,7 +77,11 @@ def run_recipe(
 def _surveyed(
     recipe: Recipe, directory: RunDirectory, observer: Observer, limit: int | None
 ) -> RecordStream:
-    stream = RecordStream(source_of(recipe), recipe.input, limit)
+    source: Source = recipe.source.component.create(recipe.source.options)
+    if isinstance(source, Spools):
+        with directory.writing():
+            source.spool(directory.partial)
+    stream = RecordStream(annotatable(source, recipe), recipe.input, limit)
     skips = recipe.input.on_error == "skip"
     if not skips:
         directory.open_quarantine()

@@ -62,8 +62,10 @@ class TableFileOptions(LayoutOptions):
     """Files of rows that all have the same columns."""
 
     path: RecipeGlob | Annotated[list[RecipeGlob], Field(min_length=1)] = Field(
-        description="One or more files, relative to the recipe; `*`, `?`, `[ab]` and `**` match "
-        "several, which are read in the order of their names. All have the same columns."
+        description="One or more files, relative to the recipe, or addresses "
+        "(`s3://bucket/folder/*`); `*`, `?`, `[ab]` and `**` match several, which are read in the "
+        "order of their names. All have the same columns. `-` is standard input. See [Data "
+        "elsewhere](remote.md)."
     )
 
     @property

@@ -19,7 +19,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from qaqfilter.addresses import is_address, without_credentials
+from qaqfilter.addresses import STDIN, is_address, is_http, without_credentials
 
 
 class Options(BaseModel):
@@ -109,8 +109,12 @@ class PathPattern(str):
 
 def _pattern_against_recipe(value: str, info: ValidationInfo) -> PathPattern:
     """Brackets and stars are a pattern where the recipe writes them, and in nothing filled in."""
+    if value == STDIN:
+        return PathPattern(value)
+    if value.startswith("file://"):
+        value = value.removeprefix("file://")
     if is_address(value):
-        return PathPattern(_address(value, glob.escape))
+        return PathPattern(_address(value, str if is_http(value) else glob.escape))
     folder = Path(glob.escape(str(recipe_folder(info))))
     return PathPattern(_beside_recipe(folder, _filled_in(value, glob.escape)))
 
@@ -189,8 +193,11 @@ RecipeOutput = Annotated[
 ]
 """A RecipeAddress, or ``-``; written out, it has no credentials."""
 
-RecipeGlob = Annotated[str, AfterValidator(_pattern_against_recipe)]
-"""A path or address, or a glob pattern of either; ``~`` and ``${NAME}`` as there."""
+RecipeGlob = Annotated[
+    str, AfterValidator(_pattern_against_recipe), PlainSerializer(without_credentials)
+]
+"""A path or address, or a glob pattern of either, or ``-``; ``~`` and ``${NAME}`` as there. Written
+out, it has no credentials."""
 
 ModelLocation = Annotated[str, AfterValidator(_location), LOCATION]
 """A folder, a file, a hub id, or ``scheme:rest``; comes out as ``scheme:rest``."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from qaqfilter.addresses import is_address, without_credentials
 from qaqfilter.options import PathFolder, PathPattern
 
-_NAMES = ("quarantine.jsonl", "manifest.json", "scores.parquet")
+_NAMES = ("quarantine.jsonl", "manifest.json", "scores.parquet", "spool-*")
 _OF_THE_SINK = ("kept.*", "kept-*", "rejected.*")
 _TOKEN = re.compile(r"\[!?[^]]+\]|.", re.DOTALL)
 _ESCAPED = re.compile(r"\[([*?[])\]")

@@ -14,16 +14,17 @@ from typing import BinaryIO
 import orjson
 
 from qaqfilter.addresses import Address
+from qaqfilter.disk import delete, link_or_copy, sync
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.input_parts import InputPart
 from qaqfilter.manifest import MANIFEST, Manifest, read_manifest
 from qaqfilter.quarantine import QUARANTINE, quarantine_line
 from qaqfilter.run_lock import BEGUN, note_begun, only_run
-from qaqfilter.run_places import FOLDERS, Folder, Place, delete, sync
+from qaqfilter.run_places import FOLDERS, Folder, Place
 from qaqfilter.types import BadRecord
 
 CARD = "README.md"
-OUTPUTS = (*FOLDERS, "kept.*", "kept-*.*", "rejected.*", "scores.parquet")
+OUTPUTS = (*FOLDERS, "kept.*", "kept-*.*", "rejected.*", "scores.parquet", "spool-*.*")
 """What a run would overwrite; the quarantine may be that of a run with too many bad records."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_ROOM = "; make room, or name another folder with --set output.path=..."
@@ -168,10 +169,12 @@ class RunDirectory:
         with self.writing():
             self._opened()
 
-    def copy_quarantine(self, folder: Path) -> None:
-        """Take over the quarantine of another run, if there is one."""
-        with self.writing(), suppress(FileNotFoundError):
-            shutil.copy2(folder / QUARANTINE, self.partial / QUARANTINE)
+    def take_over(self, folder: Path, names: Sequence[str]) -> None:
+        """Have those files of another run, too, that are there."""
+        with self.writing():
+            for name in names:
+                with suppress(FileNotFoundError):
+                    link_or_copy(folder / name, self.partial / name)
 
     def keep_quarantine(self) -> Path | Address:
         """After too many bad records: publish the quarantine alone, so that it can be read."""

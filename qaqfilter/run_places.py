@@ -7,8 +7,6 @@ cache, named by the address, so that a run that was stopped goes on from there.
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +16,7 @@ from typing import Any, Protocol
 
 from qaqfilter.addresses import Address, file_system, is_address, without_credentials
 from qaqfilter.cache import user_cache
+from qaqfilter.disk import delete
 from qaqfilter.errors import RunDirectoryError, SourceError
 from qaqfilter.manifest import MANIFEST, Manifest, parse_manifest, read_manifest
 
@@ -196,7 +195,14 @@ class Elsewhere:
 
     @contextmanager
     def fetched(self, *names: str) -> Iterator[Path]:
-        """A folder with copies of those files that are there, as long as the context is open."""
+        """A folder with copies of those files that are there, as long as the context is open.
+
+        A name may end in a star.
+        """
+        starts = [name[:-1] for name in names if name.endswith("*")]
+        if starts:
+            there = [name for name in self.names() if name.startswith(tuple(starts))]
+            names = (*(name for name in names if not name.endswith("*")), *there)
         with tempfile.TemporaryDirectory(prefix="qaqfilter-") as folder:
             for name in names:
                 with self._reaching("read from"), suppress(FileNotFoundError):
@@ -220,21 +226,3 @@ class Elsewhere:
                 f"cannot {doing} {self.where}: {told} (keys, endpoints and the like come from the "
                 f"environment of the file system, not from the recipe){mend * waits.exists()}"
             ) from error
-
-
-def delete(path: Path) -> None:
-    """Delete a file, or a folder with all that is in it; what is not there is no matter."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Have the system write a file out: a name must not survive a power cut without its bytes."""
-    if path.is_dir():
-        for inside in path.iterdir():
-            sync(inside)
-        return
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

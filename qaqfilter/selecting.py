@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from qaqfilter.addresses import Address
-from qaqfilter.annotating import source_of
+from qaqfilter.annotating import annotatable
 from qaqfilter.chain import Chain
 from qaqfilter.errors import NotScored
 from qaqfilter.finishing import account, has_card, publish, scores_file, write_sink
@@ -21,16 +21,18 @@ from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import MANIFEST, Manifest, Order
 from qaqfilter.overwriting import check_recipe, say_finished
 from qaqfilter.piping import refuse_pipe
+from qaqfilter.protocols import Source
 from qaqfilter.quarantine import QUARANTINE
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer, RunReport
 from qaqfilter.run_directory import RunDirectory
 from qaqfilter.run_places import place_of
 from qaqfilter.scores_file import SCORES, Scored
+from qaqfilter.spooling import SPOOL, Spools
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Ints, Record
 
-_READ = (MANIFEST, SCORES, QUARANTINE)
+_READ = (MANIFEST, SCORES, QUARANTINE, f"{SPOOL}*")
 Unscored = Literal["refuse", "reject"]
 
 
@@ -113,8 +115,11 @@ def _decided(
     started = time.monotonic()
     manifest, scored = known_numbers(folder, where, recipe, selection.score_by)
     manager.run_started(recipe.resolved(), str(target))
+    source: Source = recipe.source.component.create(recipe.source.options)
+    if isinstance(source, Spools):
+        source.use_spool(folder)
     stream = RecordStream(
-        source_of(recipe),
+        annotatable(source, recipe),
         recipe.input,
         manifest.order.limit,
         manifest.input,
@@ -167,7 +172,8 @@ class _Missing:
 
 def _write(job: _Job, directory: RunDirectory) -> None:
     chain, observer = job.chain, job.chain.observer
-    directory.copy_quarantine(job.folder)
+    spooled = [name for name in job.manifest.files if name.startswith(SPOOL)]
+    directory.take_over(job.folder, [QUARANTINE, *spooled])
     with directory.writing(), ExitStack() as closing:
         if chain.recipe.output.scores:
             observer.started("writing the numbers", chain.stream.records)

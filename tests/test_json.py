@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qaqfilter import BadRecord, Origin, Record, Rejection, SourceError, compressed
+from qaqfilter.input_files import InputFile, InputFiles
 from qaqfilter_jsonl import array, files
 from qaqfilter_jsonl.array import elements
 from qaqfilter_jsonl.sink import JsonlSink, JsonlSinkOptions, JsonSink, JsonSinkOptions
@@ -22,6 +23,12 @@ from qaqfilter_jsonl.source import JsonlSource, JsonlSourceOptions, JsonSource, 
 FIRST = b'{"query": "Q1", "answer": "A1"}'
 SECOND = b'{\n    "query":"Q]}2",\r\n\t"answer" : "A\\"2\\\\",  "n": 1.50\n  }'
 ROWS = b"[\n  " + FIRST + b",\n  " + SECOND + b"\n]\n"
+
+
+def only(path) -> InputFile:
+    """The file as a source gets it."""
+    (file,) = InputFiles(str(path)).find()
+    return file
 
 
 def read(folder: Path, content: bytes, name: str = "a.json", **options: object) -> list:
@@ -180,7 +187,7 @@ def test_a_file_without_end_takes_little_memory(tmp_path, piece: bytes) -> None:
     path.write_bytes(b'[{"a": "' + piece * ((1 << 22) // len(piece)))
     tracemalloc.start()
     try:
-        found = list(elements(path, 1 << 16))
+        found = list(elements(only(path), 1 << 16))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -211,7 +218,7 @@ def test_any_array_cut_into_any_pieces(tmp_path_factory, parts, size: int) -> No
     with pytest.MonkeyPatch.context() as patch:
         for module in (array, files, compressed):
             patch.setattr(module, "PIECE", size)
-        found = list(elements(path, 1 << 20))
+        found = list(elements(only(path), 1 << 20))
     assert [row for _, row, _ in found] == [element for _, element, _ in parts]
     assert {trouble for _, _, trouble in found} <= {None}
 
@@ -223,7 +230,7 @@ def test_any_bytes_are_elements_or_trouble(tmp_path_factory, pieces: list[bytes]
     content = b"[" + b"".join(pieces)
     path = tmp_path_factory.getbasetemp() / "bytes.json"
     path.write_bytes(content)
-    found = list(elements(path, 1 << 20))
+    found = list(elements(only(path), 1 << 20))
     place = 0
     for _, row, _ in found:
         place = content.index(row, place) + len(row)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from qaqfilter import SourceError
 from qaqfilter.compressed import PIECE, Unpacked, unpacked
+from qaqfilter.input_files import InputFile
 
 _SHOWN = 1000  # bytes of a row over the limit that are kept
 _BOM = b"\xef\xbb\xbf"
@@ -69,7 +69,7 @@ class _Feed(Iterator[str]):
             ended = more.endswith(b"\n")
 
 
-def rows(path: Path, delimiter: str, quotechar: str, most: int) -> Iterator[RawRow]:
+def rows(source: InputFile, delimiter: str, quotechar: str, most: int) -> Iterator[RawRow]:
     """Every row of the file, the header first; blank lines are none.
 
     At most about `most` bytes are held. Raises SourceError where the file cannot be read.
@@ -77,8 +77,8 @@ def rows(path: Path, delimiter: str, quotechar: str, most: int) -> Iterator[RawR
     csv.field_size_limit(max(csv.field_size_limit(), most + 1))
     number = 0
     try:
-        with path.open("rb", buffering=PIECE) as file:
-            packed = unpacked(path.suffix, file)
+        with source.open() as file:
+            packed = unpacked(source.packing, file)
             stream: BinaryIO = file
             if packed is not None:
                 stream = cast(BinaryIO, io.BufferedReader(packed, PIECE))
@@ -86,7 +86,7 @@ def rows(path: Path, delimiter: str, quotechar: str, most: int) -> Iterator[RawR
                 number = row.line
                 yield row
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error} (after line {number})") from None
+        raise SourceError(f"{source}: {error.strerror or error} (after line {number})") from None
 
 
 def _rows(

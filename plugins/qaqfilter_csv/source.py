@@ -11,7 +11,7 @@ import orjson
 from pydantic import Field, field_validator
 
 from qaqfilter import BadRecord, Origin, Record, SourceError
-from qaqfilter.input_files import find_files
+from qaqfilter.input_files import InputFile, InputFiles
 from qaqfilter.layout_options import TableFileOptions, find_layout
 from qaqfilter.layouts import Layout
 from qaqfilter_csv.reading import RawRow, rows
@@ -57,6 +57,15 @@ class CsvSource:
         self._config = config
         self._layout: Layout | None = None
         self._lost: set[str] = set()
+        self._files = InputFiles(config.patterns)
+
+    def spool(self, folder: Path) -> None:
+        """Copy into `folder` what can be read only once. Raises SourceError."""
+        self._files.spool(folder)
+
+    def use_spool(self, folder: Path) -> None:
+        """Read the copies that `spool` left in `folder`. Raises SourceError."""
+        self._files.use_spool(folder)
 
     def read(self) -> Iterator[Record | BadRecord]:
         """Every row as a record or a bad record. `row` of a record is a JSON object of its fields.
@@ -64,39 +73,39 @@ class CsvSource:
         Raises SourceError where a pattern matches no file, a header is unusable or differs from
         the first file's, or `layout: auto` finds none.
         """
-        files = find_files(self._config.patterns)
+        files = self._files.find()
         if self._layout is None:
             self._layout = find_layout(self._config, self._objects(files))
         first: Head | None = None
-        for part, path in files:
-            found = self._rows(path)
-            head = _head(path, next(found, None), *self._dialect(path))
+        for file in files:
+            found = self._rows(file)
+            head = _head(file, next(found, None), *self._dialect(file))
             if head is None:
                 continue
             first = first or head
             if not head.same_as(first):
                 raise SourceError(
-                    f"{path}: another header, delimiter or quote than in {files[0][0]}; all files "
-                    "of an input have the same: read them in a run each"
+                    f"{file}: another header, delimiter or quote than in {files[0].part}; all "
+                    "files of an input have the same: read them in a run each"
                 )
             for ordinal, row in enumerate(found):
-                yield self._record(row, head, Origin(part, ordinal, row.line), self._layout)
+                yield self._record(row, head, Origin(file.part, ordinal, row.line), self._layout)
 
-    def _dialect(self, path: Path) -> tuple[str, str]:
-        tabs = ".tsv" in path.suffixes[-2:]
+    def _dialect(self, file: InputFile) -> tuple[str, str]:
+        tabs = ".tsv" in file.suffixes[-2:]
         return self._config.delimiter or ("\t" if tabs else ","), self._config.quotechar
 
-    def _rows(self, path: Path) -> Iterator[RawRow]:
-        return rows(path, *self._dialect(path), self._config.max_record_bytes)
+    def _rows(self, file: InputFile) -> Iterator[RawRow]:
+        return rows(file, *self._dialect(file), self._config.max_record_bytes)
 
-    def _objects(self, files: list[tuple[str, Path]]) -> Iterator[tuple[Origin, Mapping[str, Any]]]:
-        for part, path in files:
-            found = self._rows(path)
-            head = _head(path, next(found, None), *self._dialect(path))
+    def _objects(self, files: list[InputFile]) -> Iterator[tuple[Origin, Mapping[str, Any]]]:
+        for file in files:
+            found = self._rows(file)
+            head = _head(file, next(found, None), *self._dialect(file))
             for ordinal, row in enumerate(found):
                 if head is not None and row.error is None and len(row.values) == len(head.names):
                     values = dict(zip(head.names, row.values, strict=True))
-                    yield Origin(part, ordinal, row.line), values
+                    yield Origin(file.part, ordinal, row.line), values
 
     def _record(
         self, row: RawRow, head: Head, origin: Origin, layout: Layout
@@ -118,14 +127,14 @@ class CsvSource:
         return content.record(line, origin, fields)
 
 
-def _head(path: Path, row: RawRow | None, delimiter: str, quotechar: str) -> Head | None:
+def _head(file: InputFile, row: RawRow | None, delimiter: str, quotechar: str) -> Head | None:
     """The header; None for a file without a row. Raises SourceError for one of no use."""
     if row is None:
         return None
     names = tuple(row.values)
     if row.error is None and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise SourceError(f"{path}:{row.line}: two columns are called {twice!r}; rename one")
+        raise SourceError(f"{file}:{row.line}: two columns are called {twice!r}; rename one")
     if row.error is not None:
-        raise SourceError(f"{path}:{row.line}: the header cannot be read: {row.error}")
+        raise SourceError(f"{file}:{row.line}: the header cannot be read: {row.error}")
     return Head(names, row.raw, delimiter, quotechar)

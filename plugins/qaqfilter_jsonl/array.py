@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from qaqfilter import SourceError
 from qaqfilter.compressed import PIECE
+from qaqfilter.input_files import InputFile
 from qaqfilter.printable import printable
 from qaqfilter_jsonl.files import Line, Trouble, beginning, opened
 
@@ -24,8 +24,8 @@ _MARK = re.compile(rb'["{}\[\]]')
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 
-def elements(path: Path, most: int) -> Iterator[Line]:
-    """Every element of the array in `path`, with the line in which it begins.
+def elements(source: InputFile, most: int) -> Iterator[Line]:
+    """Every element of the array in `source`, with the line in which it begins.
 
     Of one over `most` bytes only the beginning comes, with `trouble`; so does whatever else is
     wrong with the array itself. At most about `most` bytes are held at once. Raises SourceError
@@ -33,9 +33,9 @@ def elements(path: Path, most: int) -> Iterator[Line]:
     """
     text: _Text | None = None
     try:
-        with opened(path) as (stream, packed):
+        with opened(source) as (stream, packed):
             text = _Text(stream)
-            torn = yield from _array(path, text, most)
+            torn = yield from _array(source, text, most)
             damage = packed.damage if packed is not None else None
             if torn is not None or damage:
                 line, row = torn or (text.line, b"")
@@ -44,7 +44,7 @@ def elements(path: Path, most: int) -> Iterator[Line]:
                 yield line, row, Trouble(lost, lost=True)
     except OSError as error:
         line = text.line if text else 0
-        raise SourceError(f"{path}: {error.strerror or error} (after line {line})") from None
+        raise SourceError(f"{source}: {error.strerror or error} (after line {line})") from None
 
 
 class _Text:
@@ -79,14 +79,16 @@ class _Text:
                 return b""
 
 
-def _array(path: Path, text: _Text, most: int) -> Generator[Line, None, tuple[int, bytes] | None]:
+def _array(
+    source: InputFile, text: _Text, most: int
+) -> Generator[Line, None, tuple[int, bytes] | None]:
     """The elements. Returns where the file breaks off, if it does: line and torn element."""
     while len(text.data) < len(_BOM) and text.more():
         pass
     if text.data.startswith(_BOM):
         text.take(len(_BOM))
     if text.mark() != b"[":
-        raise SourceError(f"{printable(str(path))} holds no JSON array: {_instead(text.mark())}")
+        raise SourceError(f"{printable(str(source))} holds no JSON array: {_instead(text.mark())}")
     text.take(1)
     before = "["  # what the next mark follows: the bracket, a comma or an element
     while (mark := text.mark()) not in (b"", b"]"):

@@ -6,11 +6,11 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from qaqfilter import SourceError
 from qaqfilter.compressed import PIECE, Unpacked, unpacked
+from qaqfilter.input_files import InputFile
 
 _SHOWN = 1000  # bytes of a line over the limit that are kept
 
@@ -28,10 +28,10 @@ with them. A plain tuple, for speed."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, Unpacked | None]]:
+def opened(source: InputFile) -> Iterator[tuple[BinaryIO, Unpacked | None]]:
     """What a file holds, unpacked; and the unpacker, which knows of damage, if there is one."""
-    with path.open("rb", buffering=PIECE) as file:
-        packed = unpacked(path.suffix, file)
+    with source.open() as file:
+        packed = unpacked(source.packing, file)
         yield (file if packed is None else cast(BinaryIO, io.BufferedReader(packed, PIECE))), packed
 
 
@@ -43,8 +43,8 @@ def beginning(data: bytes | bytearray) -> bytes:
     return bytes(data[:end])
 
 
-def lines(path: Path, most: int) -> Iterator[Line]:
-    """Every line of `path`; only LF ends one. At most about `most` bytes are held at once.
+def lines(source: InputFile, most: int) -> Iterator[Line]:
+    """Every line of `source`; only LF ends one. At most about `most` bytes are held at once.
 
     Of a line over `most` bytes (its end included) only the beginning comes, with `trouble`. So
     does what is left of the line in which compressed data break off, if only b"". Raises
@@ -52,7 +52,7 @@ def lines(path: Path, most: int) -> Iterator[Line]:
     """
     number = 0
     try:
-        with opened(path) as (stream, packed):
+        with opened(source) as (stream, packed):
             torn, number = b"", 0
             for number, line in enumerate(iter(partial(stream.readline, most + 1), b""), start=1):
                 if len(line) > most:
@@ -69,7 +69,7 @@ def lines(path: Path, most: int) -> Iterator[Line]:
                 )
                 yield whole + 1, torn, Trouble(text, lost=True)
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error} (after line {number})") from None
+        raise SourceError(f"{source}: {error.strerror or error} (after line {number})") from None
 
 
 def _over_long(line: bytes, number: int, stream: BinaryIO, most: int) -> Line:

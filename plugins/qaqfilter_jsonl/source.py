@@ -11,7 +11,7 @@ import orjson
 from pydantic import Field
 
 from qaqfilter import BadRecord, Origin, RecipeGlob, Record
-from qaqfilter.input_files import find_files
+from qaqfilter.input_files import InputFile, InputFiles
 from qaqfilter.layout_options import LayoutOptions, find_layout
 from qaqfilter.layouts import Layout
 from qaqfilter.printable import printable
@@ -22,8 +22,9 @@ from qaqfilter_jsonl.files import Trouble, lines
 _log = logging.getLogger(__name__)
 _BOM = b"\xef\xbb\xbf"
 _PATH = (
-    "One or more files, relative to the recipe; `*`, `?`, `[ab]` and `**` match several, which are "
-    "read in the order of their names."
+    "One or more files, relative to the recipe, or addresses (`s3://bucket/folder/*.jsonl`); `*`, "
+    "`?`, `[ab]` and `**` match several, which are read in the order of their names. `-` is "
+    "standard input. See [Data elsewhere](remote.md)."
 )
 
 
@@ -49,6 +50,15 @@ class JsonlSource:
         self._config = config
         self._layout: Layout | None = None
         self._lost: set[str] = set()
+        self._files = InputFiles(config.path)
+
+    def spool(self, folder: Path) -> None:
+        """Copy into `folder` what can be read only once. Raises SourceError."""
+        self._files.spool(folder)
+
+    def use_spool(self, folder: Path) -> None:
+        """Read the copies that `spool` left in `folder`. Raises SourceError."""
+        self._files.use_spool(folder)
 
     def read(self) -> Iterator[Record | BadRecord]:
         """Every line as a record or a bad record; so is the place where a file is damaged.
@@ -56,12 +66,11 @@ class JsonlSource:
         Raises SourceError where a pattern matches no file, a file cannot be read, or
         `layout: auto` finds none.
         """
-        paths = self._config.path
-        files = find_files([paths] if isinstance(paths, str) else paths)
+        files = self._files.find()
         layout = self._choose_layout(files)
-        for part, path in files:
-            ordinal = 0
-            for number, row, trouble in self._pieces(path, self._config.max_record_bytes):
+        for file in files:
+            part, ordinal = file.part, 0
+            for number, row, trouble in self._pieces(file, self._config.max_record_bytes):
                 found: Record | BadRecord | None
                 if trouble is None:
                     found = self._parse(row, layout, part, ordinal, number)
@@ -106,22 +115,22 @@ class JsonlSource:
             _log.warning("%s: %s", origin, trouble.text)
         return BadRecord(trouble.text, row, origin)
 
-    def _choose_layout(self, files: list[tuple[str, Path]]) -> Layout:
+    def _choose_layout(self, files: list[InputFile]) -> Layout:
         """The layout, found once: every read is by the same one."""
         if self._layout is None:
             self._layout = find_layout(self._config, self._objects(files))
         return self._layout
 
-    def _objects(self, files: list[tuple[str, Path]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _objects(self, files: list[InputFile]) -> Iterator[tuple[str, dict[str, Any]]]:
         """(place, row) for every line that holds an object."""
-        for part, path in files:
-            for number, row, _ in self._pieces(path, self._config.max_record_bytes):
+        for file in files:
+            for number, row, _ in self._pieces(file, self._config.max_record_bytes):
                 try:
                     fields = orjson.loads(self._payload(row, number))
                 except orjson.JSONDecodeError:
                     continue  # a bad record, reported when its turn comes
                 if isinstance(fields, dict):
-                    yield f"{printable(part)}, line {number}", fields
+                    yield f"{printable(file.part)}, line {number}", fields
 
 
 class JsonSourceOptions(LayoutOptions):

@@ -3,42 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from qaqfilter import SourceError
+from qaqfilter.input_files import InputFile
 from qaqfilter.printable import printable
 
 _BUFFER = 1 << 20  # bytes of a column that are read ahead, instead of a row group's whole column
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(source: InputFile) -> Iterator[Any]:
     """A `pyarrow.parquet.ParquetFile`. Raises SourceError where it is none, or cut short."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(
-            path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
-        )
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise SourceError(f"{path}: {error.strerror or error}") from None
-        raise SourceError(
-            f"{path}: no parquet file, or one cut short ({_first_line(error)}); get it anew"
-        ) from None
-    with file:
-        yield file
+    with ExitStack() as closing:
+        try:
+            # Arrow opens what is here by itself, without a Python file between.
+            place = source.path or closing.enter_context(source.open(seeks=True))
+            file = pq.ParquetFile(
+                place, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise _no_parquet(source, error) from None
+        yield closing.enter_context(file)
 
 
-def batches(path: Path, rows: int) -> Iterator[Any]:
+def _no_parquet(source: InputFile, error: Exception) -> SourceError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return SourceError(f"{source}: {error.strerror or error}")
+    return SourceError(
+        f"{source}: no parquet file, or one cut short ({_first_line(error)}); get it anew"
+    )
+
+
+def batches(source: InputFile, rows: int) -> Iterator[Any]:
     """Record batches of at most `rows` rows. Raises SourceError, with the row reached."""
     import pyarrow as pa
 
     done = 0
-    with opened(path) as file:
+    with opened(source) as file:
         # One row group after the other: Arrow cannot join the dictionaries of two where a
         # dictionary stands inside a struct.
         found = (
@@ -51,12 +57,14 @@ def batches(path: Path, rows: int) -> Iterator[Any]:
                 batch = next(found, None)
             except pa.ArrowNotImplementedError as error:
                 raise SourceError(
-                    f"{path}: Arrow cannot read the rows after {done} ({_first_line(error)}); "
+                    f"{source}: Arrow cannot read the rows after {done} ({_first_line(error)}); "
                     "write the file anew with simpler columns"
                 ) from None
             except (pa.ArrowException, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise _no_parquet(source, error) from None
                 raise SourceError(
-                    f"{path}: damaged after row {done} ({_first_line(error)}); get the file anew"
+                    f"{source}: damaged after row {done} ({_first_line(error)}); get the file anew"
                 ) from None
             if batch is None:
                 return
@@ -64,21 +72,21 @@ def batches(path: Path, rows: int) -> Iterator[Any]:
             yield batch
 
 
-def check_schemas(files: list[tuple[str, Path]]) -> None:
+def check_schemas(files: list[InputFile]) -> None:
     """Raises SourceError where a file has other columns than the first, or two of one name."""
     first: Any = None
-    for part, path in files:
-        with opened(path) as file:
-            schema = file.schema_arrow
+    for file in files:
+        with opened(file) as table:
+            schema = table.schema_arrow
         if len(set(schema.names)) < len(schema.names):
             twice = next(name for name in schema.names if schema.names.count(name) > 1)
-            raise SourceError(f"{path}: two columns are called {twice!r}; rename one")
+            raise SourceError(f"{file}: two columns are called {twice!r}; rename one")
         first = schema if first is None else first
         if not schema.equals(first, check_metadata=False):
             raise SourceError(
-                f"{path}: {_difference(schema, first)} in {printable(files[0][0])}; all files of "
+                f"{file}: {_difference(schema, first)} in {printable(files[0].part)}; all files of "
                 "an input have the same columns in the same order: read them in a run each, or "
-                f"write {printable(part)} anew"
+                f"write {printable(file.part)} anew"
             )
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from qaqfilter import BadRecord, Origin, Record
 from qaqfilter.arrow_rows import ArrowRow, Batch, records
-from qaqfilter.input_files import find_files
+from qaqfilter.input_files import InputFile, InputFiles
 from qaqfilter.layout_options import TableFileOptions, find_layout
 from qaqfilter.layouts import Layout
 from qaqfilter_parquet.files import batches, check_schemas
@@ -34,6 +34,15 @@ class ParquetSource:
     def __init__(self, config: ParquetSourceOptions) -> None:
         self._config = config
         self._layout: Layout | None = None
+        self._files = InputFiles(config.patterns)
+
+    def spool(self, folder: Path) -> None:
+        """Copy into `folder` what can be read only once. Raises SourceError."""
+        self._files.spool(folder)
+
+    def use_spool(self, folder: Path) -> None:
+        """Read the copies that `spool` left in `folder`. Raises SourceError."""
+        self._files.use_spool(folder)
 
     def read(self) -> Iterator[Record | BadRecord]:
         """Every row as a record or a bad record. `row` is the row as a JSON line.
@@ -41,19 +50,19 @@ class ParquetSource:
         Raises SourceError where a file is no parquet, is damaged, or has other columns than the
         first, and where `layout: auto` finds none.
         """
-        files = find_files(self._config.patterns)
+        files = self._files.find()
         check_schemas(files)
         if self._layout is None:
             self._layout = find_layout(self._config, self._rows(files))
-        for part, path in files:
+        for file in files:
             ordinal = 0
-            for arrow in batches(path, self._config.batch_rows):
-                yield from records(Batch(arrow), part, ordinal, self._layout)
+            for arrow in batches(file, self._config.batch_rows):
+                yield from records(Batch(arrow), file.part, ordinal, self._layout)
                 ordinal += arrow.num_rows
 
-    def _rows(self, files: list[tuple[str, Path]]) -> Iterator[tuple[Origin, Mapping[str, Any]]]:
-        for part, path in files:
-            for arrow in batches(path, self._config.batch_rows):
+    def _rows(self, files: list[InputFile]) -> Iterator[tuple[Origin, Mapping[str, Any]]]:
+        for file in files:
+            for arrow in batches(file, self._config.batch_rows):
                 batch = Batch(arrow)
                 for index in range(arrow.num_rows):
-                    yield Origin(part, index), ArrowRow(batch, index)
+                    yield Origin(file.part, index), ArrowRow(batch, index)
