@@ -45,7 +45,7 @@ version: 1
 name: {quoted(self.name)}
 
 # Where the records come from, and where query and answer stand in them: docs/first-recipe.md
-input: {self._input()}
+{_TURNS if self.layout in _TALKS else ""}input: {self._input()}
 
 # Who judges. An instruction-tuned model also wants `prompt: {{use: chat}}`: docs/methods.md
 models:
@@ -73,6 +73,11 @@ output: {{use: {self.sink}, path: {quoted(self.output)}}}
             parts.append(f"fields: {{{', '.join(named)}}}")
         return f"{{{', '.join(parts)}}}"
 
+
+_TALKS = ("messages", "conversations")
+_TURNS = """\
+# The last answer of each conversation is scored; all with `turns: each` or `all`: docs/data.md
+"""
 
 _STEPS: Mapping[Method, tuple[str, str]] = {
     "disagreement": (

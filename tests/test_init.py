@@ -279,3 +279,14 @@ def _until(terminal, text):
         assert ready, f"never came: {text!r} in {told!r}"
         told += os.read(terminal, 4096).decode(errors="replace")
     return told
+
+
+def test_a_recipe_for_conversations_tells_of_turns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    Path("talks.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    Path("pairs.jsonl").write_text('{"query": "Q", "answer": "A"}\n')
+    for name, told in (("talks", True), ("pairs", False)):
+        assert run_cli(["init", f"{name}.jsonl", "-o", f"{name}.yaml"]) == 0
+        assert ("`turns: each`" in Path(f"{name}.yaml").read_text()) == told
+        qaqfilter.load_recipe(f"{name}.yaml")
