@@ -19,7 +19,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from qaqfilter.addresses import STDIN, is_address, is_http, without_credentials
+from qaqfilter.addresses import STDIN, is_address, without_credentials
 
 
 class Options(BaseModel):
@@ -84,11 +84,16 @@ def _beside_recipe(folder: Path, path: Path) -> Path:
     return whole
 
 
-def _address(value: str, literal: Callable[[str], str] = str) -> str:
-    """An address with every ``${NAME}`` filled in; the recipe's folder has no part in it."""
+def _address(value: str) -> str:
+    """An address as it is: a stranger's recipe must not send what a variable holds somewhere."""
     if "\0" in value:
         raise ValueError("an address holds no NUL character; remove it")
-    return _VARIABLE.sub(lambda found: literal(_variable(found[1])), value)
+    if _VARIABLE.search(value):
+        raise ValueError(
+            "in an address no ${NAME} is filled in, since a recipe could send secrets away so; "
+            'write it out, or have the shell do it: --set output.path="s3://$BUCKET/out"'
+        )
+    return value
 
 
 def _anywhere_against_recipe(value: str, info: ValidationInfo) -> str:
@@ -114,7 +119,7 @@ def _pattern_against_recipe(value: str, info: ValidationInfo) -> PathPattern:
     if value.startswith("file://"):
         value = value.removeprefix("file://")
     if is_address(value):
-        return PathPattern(_address(value, str if is_http(value) else glob.escape))
+        return PathPattern(_address(value))
     folder = Path(glob.escape(str(recipe_folder(info))))
     return PathPattern(_beside_recipe(folder, _filled_in(value, glob.escape)))
 
@@ -178,7 +183,7 @@ RecipePath = Annotated[str, AfterValidator(_against_recipe)]
 """A path, absolute or relative to the recipe; ``~`` and ``${NAME}`` are filled in."""
 
 RecipeAddress = Annotated[str, AfterValidator(_anywhere_against_recipe)]
-"""A path like RecipePath, or an address (``s3://bucket/folder``), in which ``${NAME}`` counts."""
+"""A path like RecipePath, or an address (``s3://bucket/folder``), in which nothing is filled in."""
 
 STDOUT = "-"
 """In place of a path: standard output."""

@@ -352,10 +352,12 @@ def test_a_run_that_would_read_what_it_writes_there_is_refused(recipe):
     qaqfilter.load_recipe(recipe, overrides=["input.path=s3://bucket/data/*.jsonl"])
 
 
-def test_variables_count_in_addresses(recipe, monkeypatch, server):
-    monkeypatch.setenv("RUN", "runs/out")
-    qaqfilter.run(recipe, overrides=["output.path=s3://bucket/${RUN}"])
-    assert set(files(server)) == NAMES
+@pytest.mark.parametrize("key", ["input", "output"])
+def test_no_variable_is_sent_to_an_address(recipe, monkeypatch, key):
+    monkeypatch.setenv("SECRET", "not-yours")
+    with pytest.raises(RecipeError, match=rf"{key}\.path: in an address no") as caught:
+        qaqfilter.load_recipe(recipe, overrides=[f"{key}.path=s3://bucket/${{SECRET}}"])
+    assert "not-yours" not in str(caught.value)
 
 
 def test_init_names_an_address_as_it_is(write_recipe, tmp_path):

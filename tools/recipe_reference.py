@@ -58,7 +58,7 @@ included; `qaqfilter schema` prints the same keys as a JSON Schema, for your edi
   environment's, which must have it; in a glob its value is literal text. A model location that is
   a path knows it too, and no other value does. Inside braces it needs quotes:
   `{path: "${DATA}/a.jsonl"}`.
-- An **address** (`s3://bucket/folder`) knows `${NAME}` too; see
+- In an **address** (`s3://bucket/folder`) nothing is filled in; see
   [Runs](runs.md#somewhere-else-s3-and-the-like). A **size** is a number of bytes, or like `500MB`
   (10⁶ each) or `2GiB` (2³⁰ each).
 - The file is YAML 1.2 without tags and merge keys; [Security](security.md#recipes) has its bounds.
