@@ -28,6 +28,7 @@ _EXTRAS = {
 """Extras of this package by scheme; other schemes name their own package."""
 _LOGIN = re.compile(r"\A((?:(?!abfss?://|wasbs?://)[A-Za-z][A-Za-z0-9+.-]+)://)[^/]*@")
 """In Azure's addresses what stands before the @ is a container."""
+_NAMES = {"s3a": "s3", "gcs": "gs"}
 STDIN = "-"
 """In place of a source's path: standard input."""
 
@@ -46,6 +47,12 @@ def without_credentials(address: str) -> str:
     """An address as it may be shown and written down: without user, password and signed query."""
     bare = _LOGIN.sub(r"\1", address, count=1) if is_address(address) else address
     return bare.partition("?")[0] if is_http(bare) else bare
+
+
+def same_spelling(address: str) -> str:
+    """An address without credentials, its scheme by the most common of its names."""
+    scheme, colon, rest = without_credentials(address).partition("://")
+    return f"{_NAMES.get(scheme.lower(), scheme.lower())}{colon}{rest}"
 
 
 def file_system(address: str, **options: Any) -> tuple[Any, str]:

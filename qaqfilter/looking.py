@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from qaqfilter.addresses import STDIN, is_address
 from qaqfilter.errors import QaqfilterError, SourceError, UsageError
 from qaqfilter.layouts import detect
 from qaqfilter.manager import PluginManager
@@ -97,6 +98,10 @@ def _as_folder(name: str, folder: Path) -> str:
 
 
 def _files(manager: PluginManager, name: str) -> list[str]:
+    if name == STDIN:
+        raise UsageError("standard input is gone once it was looked at: save it to a file first")
+    if is_address(name):
+        return [name]
     if Path(name).is_dir():
         sources = " or ".join(n for n in manager.names("source") if _reads_folders(manager, n))
         whole = f", or have it read as a whole with --source {sources}" if sources else ""
@@ -111,6 +116,8 @@ def _files(manager: PluginManager, name: str) -> list[str]:
 
 def _as_pattern(name: str, folder: Path) -> str:
     """The name as a source's `path`: what a pattern or a variable could mean is meant literally."""
+    if is_address(name):
+        return name
     if not Path(name).exists():
         return relative("", folder, pattern=name)
     literal = glob.escape(relative(name, folder)).replace("${", "[$]{")

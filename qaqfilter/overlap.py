@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from qaqfilter.addresses import is_address, without_credentials
+from qaqfilter.addresses import is_address, same_spelling, without_credentials
 from qaqfilter.options import PathFolder, PathPattern
 
 _NAMES = ("quarantine.jsonl", "manifest.json", "scores.parquet", "spool-*")
@@ -31,7 +31,8 @@ def reads_own_output(
     """
     names = (*_NAMES, *_OF_THE_SINK) if same_format else _NAMES
     # An address is matched like a relative path, which its patterns are taken for, too.
-    target = Path(os.path.realpath(folder)).parts
+    there = same_spelling(folder) if is_address(folder) else folder
+    target = Path(os.path.realpath(there)).parts
     for name in type(options).model_fields:
         value = getattr(options, name)
         for pattern in value if isinstance(value, list | tuple) else [value]:
@@ -45,7 +46,7 @@ def reads_own_output(
                         "the data set",
                     )
             elif isinstance(pattern, PathPattern):
-                *above, last = _parts(pattern)
+                *above, last = _parts(same_spelling(pattern) if is_address(pattern) else pattern)
                 end = _TOKEN.findall(last)
                 if _matches(above, target) and any(_meet(end, [*own]) for own in names):
                     yield (
