@@ -743,3 +743,19 @@ def test_the_library_is_loaded_late():
         "assert 'datasets' not in sys.modules and 'pyarrow' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("use", ["datasets", "parquet"])
+def test_numbers_beside_kept_rows_leave_the_features_as_they_are(tmp_path, own_cache, use):
+    rich_set().save_to_disk(tmp_path / "saved")
+    recipe = write_recipe(tmp_path, "path: saved", "{min: 30}", use)
+    report = qaqfilter.run(recipe, overrides=["output.annotate=qaq"])
+    assert 0 < report.kept < report.read
+    kept = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(own_cache))
+    assert kept.features == Features({**RICH, "qaq": {"size": {"length": Value("float64")}}})
+    found, wanted = undecoded(kept), undecoded(rich_set())
+    wanted = [row for row in wanted if len(row["answer"]) >= 30]
+    assert [row.pop("qaq") for row in found] == [
+        {"size": {"length": float(len(row["answer"]))}} for row in wanted
+    ]
+    assert found == wanted
