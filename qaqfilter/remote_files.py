@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from qaqfilter.addresses import file_system, is_http, without_credentials
 from qaqfilter.compressed import PIECE
 from qaqfilter.errors import SourceError
 
+_log = logging.getLogger(__name__)
+_PATIENCE = 15.0
+"""Seconds without an answer after which that is said: a file system may try for minutes more."""
 _AHEAD = 1 << 23
 """Bytes that are asked for at once where a file is read from beginning to end."""
 _BLOCK, _BLOCKS = 1 << 22, 32
@@ -62,7 +67,7 @@ class Remote:
                 "block_size": _BLOCK,
                 "cache_options": {"maxblocks": _BLOCKS},
             }
-        with reaching(self.shown):
+        with _asking(self.shown):
             file = self.system.open(self.path, "rb", **how)
         return io.BufferedReader(_Reached(file, self.shown), PIECE)
 
@@ -85,12 +90,12 @@ class _Reached(io.RawIOBase):
         return place
 
     def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        with reaching(self._shown):
+        with _asking(self._shown):
             there: int = self._file.seek(place, whence)
         return there
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        with reaching(self._shown):
+        with _asking(self._shown):
             data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
@@ -106,7 +111,7 @@ def find_remote(pattern: str) -> list[Remote]:
     shown = without_credentials(pattern)
     scheme = shown.partition("://")[0]
     try:
-        with reaching(shown):
+        with _asking(shown):
             system, path = file_system(pattern)
             system.invalidate_cache()  # every read looks anew: a listing has sizes in it
             found, folder = _matches(system, path)
@@ -151,6 +156,20 @@ def reaching(shown: str) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - every file system has exceptions of its own
         raise OSError(errno.EIO, _why(error, shown)) from None
+
+
+@contextmanager
+def _asking(shown: str) -> Iterator[None]:
+    """`reaching`, for what should not take long: nobody has to wait without a word."""
+    told = f"{shown}: no answer for {_PATIENCE:g} seconds; still trying ({_mend(shown)})"
+    timer = threading.Timer(_PATIENCE, _log.warning, [told])
+    timer.daemon = True
+    timer.start()
+    try:
+        with reaching(shown):
+            yield
+    finally:
+        timer.cancel()
 
 
 def _why(error: Exception, shown: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import pty
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,12 +18,14 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from fsspec.registry import _registry as known_file_systems
 
 import qaqfilter
 from outputs import visible
@@ -234,6 +239,99 @@ def test_init_from_a_bucket(recipe, tmp_path, monkeypatch):
     assert qaqfilter.run("new.yaml").read == 8
 
 
+class _Hub(fsspec.AbstractFileSystem):
+    """A stand-in for the hub: its paths begin with the kind of a repository, as the hub's do."""
+
+    protocol = "hf"
+    cachable = False
+    held: ClassVar[dict[str, bytes]] = {}
+
+    def ls(self, path, detail=True, **_):
+        path = self._strip_protocol(path).rstrip("/")
+        found = {}
+        for name, data in self.held.items():
+            if name == path:
+                found[name] = {"name": name, "size": len(data), "type": "file"}
+            elif name.startswith(f"{path}/"):
+                below = name[len(path) + 1 :].partition("/")
+                kind = "directory" if below[1] else "file"
+                one = f"{path}/{below[0]}"
+                found[one] = {"name": one, "size": 0 if below[1] else len(data), "type": kind}
+        if not found:
+            raise FileNotFoundError(path)
+        return list(found.values()) if detail else sorted(found)
+
+    def _open(self, path, mode="rb", **_):
+        return io.BytesIO(self.held[self._strip_protocol(path)])
+
+
+def test_addresses_of_the_hub(monkeypatch):
+    monkeypatch.setitem(known_file_systems, "hf", _Hub)
+    monkeypatch.setattr(
+        _Hub,
+        "held",
+        {
+            "datasets/org/name/data/b.parquet": parquet("b"),
+            "datasets/org/name/data/a.parquet": parquet("a"),
+            "datasets/org/name@main/x.jsonl": jsonl("x", 3),
+        },
+    )
+    found = list(source("parquet", "hf://datasets/org/name/data/*.parquet").read())
+    assert [r.query for r in found] == [str(r["query"]) for n in "ab" for r in rows(n, 40)]
+    assert [r.origin.part for r in found][::40] == ["a.parquet", "b.parquet"]
+    one = list(source("jsonl", "hf://datasets/org/name@main/x.jsonl").read())
+    assert [r.origin.part for r in one] == ["x.jsonl"] * 3
+    with pytest.raises(SourceError, match=r"no file matches hf://datasets/org/none/x.jsonl"):
+        list(source("jsonl", "hf://datasets/org/none/x.jsonl").read())
+
+
+def _large(count: int) -> bytes:
+    """More than is asked for at once."""
+    return jsonl("large", count) + json.dumps({"query": "Q", "answer": "A" * 20_000_000}).encode()
+
+
+@pytest.mark.parametrize("change", ["stopped", "gone", "other"])
+def test_what_happens_in_the_middle_of_a_file(server, monkeypatch, change):
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    key = "bucket/middle/data.jsonl"
+    server.system().pipe_file(key, _large(40))
+    reading = source(
+        "jsonl",
+        f"s3://{key}",
+        fields={"query": "query", "answer": "answer"},
+        max_record_bytes=1 << 26,
+    )
+    items = reading.read()
+    assert isinstance(next(items), Record)
+    if change == "stopped":
+        server.stop()
+    elif change == "gone":
+        server.system().rm(key)
+    else:
+        server.system().pipe_file(key, _large(41))
+    try:
+        with pytest.raises(SourceError, match=rf"s3://{key}: .*\(after line 40\)"):
+            list(items)
+    finally:
+        if change == "stopped":
+            server.start()
+
+
+def test_a_server_without_an_answer_is_told_while_one_waits(monkeypatch, caplog):
+    settings = {"key": "k", "secret": "s", "config_kwargs": {"read_timeout": 1}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", settings)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+    monkeypatch.setattr("qaqfilter.remote_files._PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and no more
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        forget()
+        with pytest.raises(SourceError, match=r"s3://bucket/x.jsonl: .*AWS_ENDPOINT_URL"):
+            list(source("jsonl", "s3://bucket/x.jsonl").read())
+    assert "s3://bucket/x.jsonl: no answer for 0.1 seconds; still trying" in caplog.text
+
+
 # --- a web server
 
 
@@ -312,6 +410,9 @@ def test_a_web_server_is_asked_once(web, tmp_path):
     for name, content in out.items():
         assert b"secret" not in content, name
         assert b"hidden" not in content, name
+    scores = str(pq.read_table(tmp_path / "out" / "scores.parquet").to_pylist())
+    assert "secret" not in scores
+    assert "hidden" not in scores
     # Another selection reads the copy.
     asked = sum(web.told.values())
     again = qaqfilter.select_recipe(recipe, overrides=[at, "steps.r.keep.top=2"], replace=True)
@@ -410,6 +511,34 @@ def test_in_and_out_in_one_pipe(write_recipe, tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     assert len(done.stdout.splitlines()) == 4
     assert not (tmp_path / "out").exists()
+
+
+def test_who_reads_the_output_may_stop(write_recipe, tmp_path):
+    write_recipe("  - {id: l, use: length, keep: {min: 1}}")
+    (tmp_path / "many.jsonl").write_bytes(jsonl("many", 20_000))
+    python = shlex.quote(sys.executable)
+    command = (
+        f"cat many.jsonl | {python} -m qaqfilter run recipe.yaml "
+        "--set input.path=- --set output.path=- | head -1"
+    )
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, capture_output=True, check=False, timeout=120
+    )
+    assert json.loads(done.stdout)["n"] == 0
+    assert b"Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_input_in_the_pipe_is_no_finished_run(write_recipe, tmp_path):
+    write_recipe(RMI)
+    command = ["run", "recipe.yaml", "--set", "input.path=-"]
+    data = (tmp_path / "data.jsonl").read_bytes()
+    assert piped(data, *command, cwd=tmp_path).returncode == 0
+    before = visible(tmp_path / "out")
+    done = piped(data + jsonl("more", 2), *command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"stdin changed (8 records then, 10 now)" in done.stderr
+    assert visible(tmp_path / "out") == before
 
 
 def test_preview_and_plan_of_a_pipe(write_recipe, tmp_path):
