@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,12 @@ class S3Server:
         self._server.start()
         host, self.port = self._server.get_host_and_port()
         self.endpoint = f"http://{host}:{self.port}"
+
+    def empty(self) -> None:
+        """Forget all buckets: moto holds them for the process, whichever server is asked."""
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == 200
 
     def start(self) -> None:
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
@@ -57,6 +64,7 @@ def s3_server() -> Iterator[S3Server]:
         patch.setitem(conf, "s3", settings)
         forget()
         try:
+            server.empty()
             server.system().mkdir("bucket")
             yield server
         finally:
