@@ -28,6 +28,8 @@ _EXTRAS = {
 """Extras of this package by scheme; other schemes name their own package."""
 _LOGIN = re.compile(r"\A((?:(?!abfss?://|wasbs?://)[A-Za-z][A-Za-z0-9+.-]+)://)[^/]*@")
 """In Azure's addresses what stands before the @ is a container."""
+BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "r2")
+"""Schemes of stores that have no folders, only buckets with names in them."""
 _NAMES = {"s3a": "s3", "gcs": "gs"}
 STDIN = "-"
 """In place of a source's path: standard input."""

@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from qaqfilter.addresses import file_system, is_http, without_credentials
-from qaqfilter.compressed import PIECE
+from qaqfilter.addresses import BUCKETS, file_system, is_http, without_credentials
 from qaqfilter.errors import SourceError
 
 _log = logging.getLogger(__name__)
@@ -28,7 +27,8 @@ _AHEAD = 1 << 23
 _BLOCK, _BLOCKS = 1 << 22, 32
 """Bytes that are asked for at once where a file is read here and there, and how many such pieces
 are held: the columns of a parquet file are read side by side, each a bit at a time."""
-_BUCKETS = ("s3", "s3a", "gs", "gcs")
+_PIECE = 1 << 20
+"""Bytes that are taken from fsspec at once; each time somebody looks at the clock."""
 _URL = re.compile(r"https?://[^\s\"<>]+", re.IGNORECASE)
 _S3 = (
     "keys and endpoint come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
@@ -69,7 +69,7 @@ class Remote:
             }
         with _asking(self.shown):
             file = self.system.open(self.path, "rb", **how)
-        return io.BufferedReader(_Reached(file, self.shown), PIECE)
+        return io.BufferedReader(_Reached(file, self.shown), _PIECE)
 
 
 class _Reached(io.RawIOBase):
@@ -116,7 +116,7 @@ def find_remote(pattern: str) -> list[Remote]:
             system.invalidate_cache()  # every read looks anew: a listing has sizes in it
             found, folder = _matches(system, path)
             bucket = path.partition("/")[0]
-            if not found and scheme.lower() in _BUCKETS and not system.exists(bucket):
+            if not found and scheme.lower() in BUCKETS and not system.exists(bucket):
                 raise SourceError(
                     f"{shown}: there is no bucket {bucket!r}, or not for these keys; {_mend(shown)}"
                 )

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
-from qaqfilter.addresses import Address, file_system, is_address, without_credentials
+from qaqfilter.addresses import BUCKETS, Address, file_system, is_address, without_credentials
 from qaqfilter.cache import user_cache
 from qaqfilter.disk import delete
 from qaqfilter.errors import RunDirectoryError, SourceError
@@ -22,8 +22,6 @@ from qaqfilter.manifest import MANIFEST, Manifest, parse_manifest, read_manifest
 
 FOLDERS = ("kept", "rejected")
 """What a sink may write as a folder: the only ones that are ever deleted."""
-_BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "r2")
-"""Schemes of stores that have no folders, where a name has none to be made for it."""
 
 
 class Place(Protocol):
@@ -153,7 +151,7 @@ class Elsewhere:
             except FileNotFoundError:
                 found = []
                 bucket = self._path.partition("/")[0]
-                if self._scheme in _BUCKETS and not self._system.exists(bucket):
+                if self._scheme in BUCKETS and not self._system.exists(bucket):
                     raise RunDirectoryError(
                         f"{self.where}: there is no bucket {bucket!r}; make it, or name another "
                         "place with --set output.path=..."
@@ -174,7 +172,7 @@ class Elsewhere:
     def _upload(self, file: Path, name: str) -> None:
         target, size = self._file(name), file.stat().st_size
         with self._reaching("write to"):
-            if self._scheme not in _BUCKETS:  # in a bucket it would make the bucket
+            if self._scheme not in BUCKETS:  # in a bucket it would make the bucket
                 self._system.makedirs(target.rpartition("/")[0], exist_ok=True)
             self._system.put_file(str(file), target)
             self._system.invalidate_cache()
