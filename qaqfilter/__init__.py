@@ -35,20 +35,11 @@ from qaqfilter.hookspecs import hookimpl
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
 from qaqfilter.options import ModelLocation, ModelName, Options, RecipeGlob, RecipePath, RunSeed
 from qaqfilter.progress import Silent
-from qaqfilter.protocols import (
-    Backend,
-    Component,
-    Need,
-    Needs,
-    Paper,
-    PromptFormat,
-    Resources,
-    Selector,
-    Source,
-)
+from qaqfilter.protocols import Backend, Component, Needs, PromptFormat, Resources, Source
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
+from qaqfilter.selectors import Need, Paper, Selector
 from qaqfilter.sinks import Annotates, Numbers, Sink
 from qaqfilter.table import Table
 from qaqfilter.types import (

@@ -18,9 +18,9 @@ from qaqfilter.chain import Chain
 from qaqfilter.manifest import Order, versions
 from qaqfilter.markdown import block, code, table
 from qaqfilter.printable import printable
-from qaqfilter.protocols import Cites, Decides
 from qaqfilter.recipe import Step
 from qaqfilter.reports import ModelReport, RunReport
+from qaqfilter.selectors import Cites, Decides
 from qaqfilter.shared_recipe import recipe_text
 from qaqfilter.spread import QUANTILES, histogram, quantiles
 from qaqfilter.types import Bools, Floats

@@ -17,10 +17,10 @@ from qaqfilter.fates import Fates
 from qaqfilter.groups import Group
 from qaqfilter.manager import PluginManager
 from qaqfilter.measuring import measure
-from qaqfilter.protocols import Scores
 from qaqfilter.quotas import group_reports
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer, StepReport
+from qaqfilter.selectors import Scores
 from qaqfilter.stream import RecordStream
 from qaqfilter.table import Table
 from qaqfilter.types import Bools, Decisions, Ints

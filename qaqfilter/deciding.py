@@ -9,9 +9,9 @@ import numpy as np
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.groups import Group
 from qaqfilter.keep import decide, stratum_groups
-from qaqfilter.protocols import Decides, Labels, Measures, Scores
 from qaqfilter.quotas import Quotas
 from qaqfilter.recipe import Step
+from qaqfilter.selectors import Decides, Labels, Measures, Scores
 from qaqfilter.table import Table
 from qaqfilter.types import Decisions, Floats, Ints, Record, Status
 

@@ -19,8 +19,9 @@ import pluggy
 
 from qaqfilter.execution import Executor
 from qaqfilter.model_files import Locator
-from qaqfilter.protocols import Backend, Component, PromptFormat, Selector, Source
+from qaqfilter.protocols import Backend, Component, PromptFormat, Source
 from qaqfilter.reports import RunReport
+from qaqfilter.selectors import Selector
 from qaqfilter.sinks import Sink
 from qaqfilter.table import Table
 from qaqfilter.types import Decisions

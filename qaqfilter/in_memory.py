@@ -14,8 +14,9 @@ from qaqfilter.hookspecs import hookimpl
 from qaqfilter.layout_options import LayoutOptions, find_layout
 from qaqfilter.manager import PluginManager
 from qaqfilter.options import Options
-from qaqfilter.protocols import Backend, Component, Need, Resources, Selector, Source
+from qaqfilter.protocols import Backend, Component, Resources, Source
 from qaqfilter.recipe import Recipe, build_recipe
+from qaqfilter.selectors import Need, Selector
 from qaqfilter.table import Table
 from qaqfilter.types import (
     BadRecord,

@@ -10,10 +10,10 @@ from qaqfilter.columns import Columns, Measured
 from qaqfilter.deciding import is_filter, measure_step
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.groups import word_of
-from qaqfilter.protocols import Labels, Measures
 from qaqfilter.recipe import Step
 from qaqfilter.reports import Observer
 from qaqfilter.row_fields import find
+from qaqfilter.selectors import Labels, Measures
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Bools, Ints, Record, Window
 

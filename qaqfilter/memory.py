@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qaqfilter.protocols import Measures
 from qaqfilter.recipe import Recipe
+from qaqfilter.selectors import Measures
 
 PASSING = 1.5
 """Peak over what stays: copies pass while ranks and bins are made (measured: docs/speed.md)."""

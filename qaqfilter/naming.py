@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from qaqfilter.blocks import BlockReader, suggestion
 from qaqfilter.printable import printable
-from qaqfilter.protocols import Labels, Selector
 from qaqfilter.recipe_keys import StepKeys
+from qaqfilter.selectors import Labels, Selector
 
 _TAKEN = ("group", "measured")
 """What `scores.parquet` holds of a step beside its columns."""

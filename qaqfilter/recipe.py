@@ -17,7 +17,6 @@ from qaqfilter.manager import PluginManager
 from qaqfilter.naming import check_names
 from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.output_checks import output_problems
-from qaqfilter.protocols import Decides, Measures, Scores, Selector
 from qaqfilter.recipe_keys import (
     InputKeys,
     ModelKeys,
@@ -26,6 +25,7 @@ from qaqfilter.recipe_keys import (
     RunKeys,
     StepKeys,
 )
+from qaqfilter.selectors import Decides, Measures, Scores, Selector
 from qaqfilter.yamlfile import YamlFile, read_yaml
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")

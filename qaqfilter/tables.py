@@ -21,9 +21,10 @@ from qaqfilter.errors import NotScored, UsageError
 from qaqfilter.in_memory import PART, InMemory, recipe_of, rows_of
 from qaqfilter.input_parts import InputPart
 from qaqfilter.manager import PluginManager
-from qaqfilter.protocols import Need, Source
+from qaqfilter.protocols import Source
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer
+from qaqfilter.selectors import Need
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import LIKELIHOODS, BadRecord, Ints
 

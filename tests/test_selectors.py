@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from qaqfilter import LikelihoodColumn, Need, Origin, Record, Status, Table
 from qaqfilter.options import MODEL_NAME, RUN_SEED, fields_marked
-from qaqfilter.protocols import Measures, Scores
+from qaqfilter.selectors import Measures, Scores
 
 NAN = math.nan
 NAMES = ("disagreement", "ifd", "length", "perplexity", "random", "rmi")
