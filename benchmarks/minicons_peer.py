@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.contender import Contender, full_logits
 from benchmarks.models import Loaded
-from benchmarks.workload import Sums, Workload
+from benchmarks.workload import Sums, Workload, request_of
 from qaqfilter import LIKELIHOODS, PromptFormat, Request
 
 Texts = tuple[str, str]
@@ -33,7 +33,7 @@ def minicons(
     scorer = library.IncrementalLMScorer(loaded.model, device="cpu", tokenizer=loaded.tokenizer)
 
     def texts(likelihood: str, part: Workload) -> list[Texts]:
-        return [_texts(prompt.request(likelihood, record)) for record in part.records]
+        return [_texts(request_of(prompt, likelihood, record)) for record in part.records]
 
     different = {
         name: sum(

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks.matrix_work import Tokens, Weights, tokens_of
 from benchmarks.rounds import Seconds, ratios
-from benchmarks.workload import Workload
+from benchmarks.workload import Workload, request_of
 from qaqfilter import Backend, ChatTemplate, Floats, PromptFormat, Request, Segment, TokenSequence
 from qaqfilter.encoding import Encoder
 
@@ -99,7 +99,7 @@ def beginnings(workload: Workload, prompt: PromptFormat, backend: Backend) -> se
     encode = Encoder(backend)
     found = set()
     for name in workload.likelihoods:
-        request = prompt.request(name, workload.records[0])
+        request = request_of(prompt, name, workload.records[0])
         leading = []
         for segment in request.context:
             if not segment.markup:

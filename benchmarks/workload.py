@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qaqfilter import LIKELIHOODS, Backend, Floats, PromptFormat, Record, Window
+from qaqfilter import LIKELIHOODS, Backend, Floats, PromptFormat, Record, Request, Window
 from qaqfilter.encoding import Encoded, Encoder
 from qaqfilter.planning import plan
 from qaqfilter.types import TokenSequence
@@ -78,9 +78,16 @@ class Workload:
         return Workload(tuple(self.records[n] for n in numbers), requests)
 
 
+def request_of(prompt: PromptFormat, likelihood: str, record: Record) -> Request:
+    """What a prompt asks that does not tokenise whole texts."""
+    request = prompt.request(likelihood, record)
+    assert isinstance(request, Request), "the benchmarks use no prompts of published scripts"
+    return request
+
+
 def make_workload(records: Sequence[Record], backend: Backend, prompt: PromptFormat) -> Workload:
     """All four likelihoods of the records, encoded by the rules that the engine follows."""
-    asked = {name: [prompt.request(name, record) for record in records] for name in LIKELIHOODS}
+    asked = {name: [request_of(prompt, name, record) for record in records] for name in LIKELIHOODS}
     encode = Encoder(backend)
     encode.learn(request for row in asked.values() for request in row)
     requests = {name: tuple(encode(request) for request in row) for name, row in asked.items()}

@@ -32,8 +32,17 @@ from qaqfilter.errors import (
 )
 from qaqfilter.execution import Executor, Stage, WindowScores
 from qaqfilter.hookspecs import hookimpl
+from qaqfilter.joint import Joint, Limit, Whole
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
-from qaqfilter.options import ModelLocation, ModelName, Options, RecipeGlob, RecipePath, RunSeed
+from qaqfilter.options import (
+    ColumnWeights,
+    ModelLocation,
+    ModelName,
+    Options,
+    RecipeGlob,
+    RecipePath,
+    RunSeed,
+)
 from qaqfilter.progress import Silent
 from qaqfilter.protocols import Backend, Component, Needs, PromptFormat, Resources, Source
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
@@ -72,13 +81,16 @@ __all__ = [
     "BadRecord",
     "Bools",
     "ChatTemplate",
+    "ColumnWeights",
     "Component",
     "Cost",
     "Decisions",
     "Executor",
     "Floats",
     "Ints",
+    "Joint",
     "LikelihoodColumn",
+    "Limit",
     "Locator",
     "ModelError",
     "ModelFiles",
@@ -122,6 +134,7 @@ __all__ = [
     "TooManyBadRecords",
     "Turn",
     "UsageError",
+    "Whole",
     "Window",
     "WindowScores",
     "Work",

@@ -92,6 +92,7 @@ class Models:
         started, cost, batch_tokens = time.monotonic(), Cost(), 0
         facts: dict[str, object] = {}
         times_scored = np.zeros(self.columns.size, dtype=np.int8)
+        cut = np.zeros(self.columns.size, dtype=np.int32)
         for answer in executor.score(stage, self.stream.windows(rows, self.recipe.run.window)):
             if not facts:
                 self.scored()
@@ -99,8 +100,7 @@ class Models:
                 entries = self.columns.entries(answer.rows)
                 self.columns.likelihood(f"{view}.{name}").put(entries, column)
             limit.see(answer)
-            if keys.too_long == "cut_answer":
-                self.columns.number(f"{view}.cut")[answer.rows] = answer.cut
+            cut[answer.rows] = answer.cut
             cost += answer.cost
             batch_tokens, facts = answer.batch_tokens, dict(answer.facts)
             times_scored[answer.rows] += 1
@@ -112,6 +112,8 @@ class Models:
                 f"executor {block.component.name!r} scored {int((times_scored != once).sum())} of "
                 f"{len(rows)} records not exactly once with model {view!r}"
             )
+        if keys.too_long == "cut_answer" or cut.any():
+            self.columns.number(f"{view}.cut")[rows] = cut[rows]
         self.reports.append(
             ModelReport(
                 name=view,

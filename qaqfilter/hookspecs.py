@@ -1,8 +1,8 @@
 """Start here: every hook that a plugin can implement, each with a complete plugin.
 
-Eight hooks yield components: sources, sinks, backends, selectors, prompts, executors, models
-(location schemes) and commands. Three only watch a run. A plugin is any importable module (or
-object) whose functions carry `hookimpl` and one of these names; it is offered by an entry point
+Nine hooks yield components: sources, sinks, backends, selectors, prompts, presets, executors,
+models (location schemes) and commands. Three only watch a run. A plugin is any importable module
+(or object) whose functions carry `hookimpl` and one of these names; it is offered by an entry point
 in the group ``qaqfilter``, or given as a file with ``--plugin``.
 
 Hook functions take the arguments listed here, by name, without defaults; they may leave
@@ -12,7 +12,7 @@ be quick: import heavy packages inside `create`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -180,6 +180,22 @@ class Specs:
             @hookimpl
             def qaqfilter_prompts():
                 yield Component("labelled", Options, Labelled, "Q: and A: before each side")
+        """
+
+    @hookspec
+    def qaqfilter_presets(self) -> Iterable[Component[Mapping[str, object]]]:  # type: ignore[empty-body]
+        """Steps that a recipe can write by their name: ``preset: <name>``.
+
+        `create(config) -> dict`, the keys of a step; those that the recipe writes itself stand::
+
+            from qaqfilter import Component, Options, hookimpl
+
+            def easy(config):
+                return {"use": "ifd", "variant": "ifd_nll", "keep": {"max": 0.5}}
+
+            @hookimpl
+            def qaqfilter_presets():
+                yield Component("easy", Options, easy, "what the query all but gives away")
         """
 
     @hookspec

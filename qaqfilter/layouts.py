@@ -27,7 +27,7 @@ Turns = Literal["last", "each", "all"]
 class Content(NamedTuple):
     """What a record is made of. `system` is None where there is none, `id` never empty.
 
-    `history`, `earlier` and `pooled` are as in `Record`.
+    `history`, `earlier`, `pooled` and `input` are as in `Record`.
     """
 
     query: str
@@ -37,6 +37,7 @@ class Content(NamedTuple):
     history: tuple[Turn, ...] = ()
     earlier: tuple[int, ...] = ()
     pooled: bool = False
+    input: str = ""
 
     def scoring(self, turns: Turns) -> Content:
         """The same, with earlier exchanges to be scored too, where there are any."""
@@ -56,6 +57,7 @@ class Content(NamedTuple):
             self.history,
             self.earlier,
             self.pooled,
+            self.input,
         )
 
 
@@ -113,10 +115,11 @@ class FieldMap(Options):
 
 def _alpaca(row: Row) -> Content:
     """`input`, where it is not empty, is the query's second paragraph."""
-    query = text(row, "instruction")
-    if more := optional(row, "input"):
+    query, more = text(row, "instruction"), optional(row, "input") or ""
+    if more:
         query = f"{query}\n{more}"
-    return _content(row, query, text(row, "output"), optional(row, "system"))
+    found = _content(row, query, text(row, "output"), optional(row, "system"))
+    return found._replace(input=more) if more else found
 
 
 def _prompt_completion(row: Row) -> Content:

@@ -30,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "backend": "qaqfilter_backends",
     "selector": "qaqfilter_selectors",
     "prompt": "qaqfilter_prompts",
+    "preset": "qaqfilter_presets",
     "executor": "qaqfilter_executors",
     "model": "qaqfilter_models",
     "command": "qaqfilter_commands",

@@ -1,10 +1,11 @@
-"""What steps name: `strata.by` a column, `group` a column or a field of the record."""
+"""What steps name: columns (`strata.by`, options of some selectors), `group` also a field."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qaqfilter.blocks import BlockReader, suggestion
+from qaqfilter.blocks import Block, BlockReader, suggestion
+from qaqfilter.options import COLUMNS, fields_marked
 from qaqfilter.printable import printable
 from qaqfilter.recipe_keys import StepKeys
 from qaqfilter.selectors import Labels, Selector
@@ -14,18 +15,18 @@ _TAKEN = ("group", "measured")
 
 
 def check_names(
-    reader: BlockReader, steps: Sequence[tuple[Selector, StepKeys]]
+    reader: BlockReader, steps: Sequence[tuple[Selector, StepKeys, Block]]
 ) -> list[str | None]:
     """For each step the column that its `group` names; None where that is a field, or nothing.
 
     A name is a column's where its part before the first dot is the id of a step. What is not
     there is complained of.
     """
-    ids = [keys.id for _, keys in steps]
+    ids = [keys.id for _, keys, _ in steps]
     numbers: list[str] = []
     words: list[str] = []
     found: list[str | None] = []
-    for index, (selector, keys) in enumerate(steps):
+    for index, (selector, keys, block) in enumerate(steps):
         own = list(selector.columns)
         labels = list(selector.labels) if isinstance(selector, Labels) else []
         if clash := [name for name in labels if name in (*own, *_TAKEN)]:
@@ -35,6 +36,10 @@ def check_names(
         _check_rules(reader, index, keys)
         if keys.strata is not None and keys.strata.by not in own + numbers:
             _no_column(reader, ("steps", index, "strata", "by"), keys.strata.by, own + numbers)
+        for option in fields_marked(block.component.config, COLUMNS):
+            for name in getattr(block.options, option):
+                if name not in numbers:
+                    _no_column(reader, ("steps", index, option, name), name, numbers)
         numbers += [f"{keys.id}.{name}" for name in own]
         words += [f"{keys.id}.{name}" for name in labels]
         name = keys.group

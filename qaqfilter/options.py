@@ -35,6 +35,11 @@ class Marker(str):
 MODEL_NAME = Marker("model name")
 RUN_SEED = Marker("run seed")
 LOCATION = Marker("model location")
+COLUMNS = Marker("columns of earlier steps")
+
+Weight = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+ColumnWeights = Annotated[dict[str, Weight], COLUMNS]
+"""A weight for each of some columns `<step>.<column>`, of steps before this one."""
 
 
 def recipe_folder(info: ValidationInfo) -> Path:

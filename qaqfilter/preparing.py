@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from qaqfilter.encoding import Encoded, Encoder
 from qaqfilter.errors import PromptRefused
 from qaqfilter.execution import Nulls
+from qaqfilter.joint import Joint
+from qaqfilter.joint_encoding import JointEncoder
 from qaqfilter.planning import Plan, plan
 from qaqfilter.protocols import Backend, PromptFormat
 from qaqfilter.recipe_keys import TooLong
@@ -19,14 +22,22 @@ from qaqfilter.types import LIKELIHOODS, Ints, Origin, Record, Request, Status, 
 Requests = Mapping[str, Request]
 
 
+class _Asked(NamedTuple):
+    """What an exchange is asked for, by likelihood; `missing` says why there is nothing to ask."""
+
+    requests: dict[str, Request]
+    joints: dict[str, Joint]
+    missing: dict[str, Status]
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A window and its plan.
 
     `status` is [exchanges, likelihoods], a record's exchanges one after the other; those that are
     OK are the plan's requests, row by row. `owner` is the place of each exchange's record in the
-    window, ascending. `cut` holds how many tokens were cut off the end of each exchange's answer.
-    `refused` are records that the prompt cannot show.
+    window, ascending. `cut` holds how many tokens were cut off the end of each exchange's answer,
+    or of the joint text that lost most. `refused` are records that the prompt cannot show.
     """
 
     window: Window
@@ -52,38 +63,34 @@ class Preparer:
         self._likelihoods = tuple(likelihoods)
         self._cuts = too_long == "cut_answer"
         self._encode = Encoder(backend)
+        self._encode_joint = JointEncoder(backend)
         self._refused: dict[Origin, str] = {}
 
     def __call__(self, window: Window) -> Prepared:
         """Tokenise the window, find what is undefined, and plan the rest."""
-        # All four, whichever are wanted: a record's answer is cut alike in every step.
-        names = LIKELIHOODS if self._cuts else self._likelihoods
         exchanges, owner = _exchanges(window.records)
         self._refused = {}
-        missing: list[dict[str, Status]] = [{} for _ in exchanges]
-        requests = [
-            self._requests(exchange, names, lost)
-            for exchange, lost in zip(exchanges, missing, strict=True)
-        ]
-        self._encode.learn(request for row in requests for request in row.values())
-        cut = [self._excess(row) if self._cuts else 0 for row in requests]
-        status = np.zeros((len(requests), len(self._likelihoods)), dtype=np.int8)
+        rows = [self._asked(exchange) for exchange in exchanges]
+        self._encode.learn(request for row in rows for request in row.requests.values())
+        cut = np.array([self._excess(row.requests) if self._cuts else 0 for row in rows], np.int64)
+        status = np.zeros((len(rows), len(self._likelihoods)), dtype=np.int8)
         # By record, for what is asked of an exchange is the beginning of what is asked of the next.
         asked: list[list[Encoded]] = [[] for _ in window.records]
-        for index, (row, lost) in enumerate(zip(requests, missing, strict=True)):
-            encoded = [
-                lost[name] if name in lost else self._encoded(name, row, cut[index])
-                for name in self._likelihoods
-            ]
+        for index, row in enumerate(rows):
+            encoded: list[Encoded | Status] = []
+            for name in self._likelihoods:
+                if name in row.missing:
+                    encoded.append(row.missing[name])
+                elif name in row.joints:
+                    found, gone = self._joint(name, row.joints[name])
+                    encoded.append(found)
+                    cut[index] = max(cut[index], gone)
+                else:
+                    encoded.append(self._encoded(name, row.requests, int(cut[index])))
             status[index] = [e if isinstance(e, Status) else Status.OK for e in encoded]
             asked[owner[index]] += [e for e in encoded if isinstance(e, Encoded)]
         return Prepared(
-            window,
-            plan(asked),
-            status,
-            np.array(owner, dtype=np.int64),
-            np.array(cut, dtype=np.int64),
-            self._nulls(),
+            window, plan(asked), status, np.array(owner, dtype=np.int64), cut, self._nulls()
         )
 
     def _nulls(self) -> Nulls | None:
@@ -93,30 +100,52 @@ class Preparer:
         first, why = next(iter(self._refused.items()))
         return Nulls(len(self._refused), first, why)
 
-    def _requests(
-        self, record: Record, names: Sequence[str], missing: dict[str, Status]
-    ) -> Requests:
-        """The requests that exist; why the others do not is put into `missing`."""
-        found = {}
-        for name in names:
+    def _asked(self, record: Record) -> _Asked:
+        """What the prompt asks of an exchange.
+
+        Where answers are cut, all four, whichever are wanted: an answer is cut alike in every step.
+        """
+        found = _Asked({}, {}, {})
+        others = [name for name in LIKELIHOODS if name not in self._likelihoods]
+        for name in [*self._likelihoods, *(others if self._cuts else [])]:
+            if found.joints and name in others:
+                break  # a joint text is cut as its script does it
             if not record.query and name != "answer":
-                missing[name] = Status.EMPTY_QUERY
+                found.missing[name] = Status.EMPTY_QUERY
             elif not record.answer and name != "query":
-                missing[name] = Status.EMPTY_ANSWER
+                found.missing[name] = Status.EMPTY_ANSWER
             else:
-                try:
-                    found[name] = self._prompt.request(name, record)
-                except PromptRefused as error:
-                    missing[name] = Status.NO_PROMPT
-                    self._refused.setdefault(record.origin, str(error))
+                self._ask(name, record, found)
         return found
+
+    def _ask(self, name: str, record: Record, found: _Asked) -> None:
+        try:
+            request = self._prompt.request(name, record)
+        except PromptRefused as error:
+            found.missing[name] = Status.NO_PROMPT
+            self._refused.setdefault(record.origin, str(error))
+            return
+        if isinstance(request, Joint):
+            found.joints[name] = request
+        else:
+            found.requests[name] = request
+
+    def _joint(self, name: str, joint: Joint) -> tuple[Encoded | Status, int]:
+        """A joint text's ids or why there are none, and how many tokens were cut off."""
+        encoded, cut = self._encode_joint(joint)
+        if encoded is None:
+            return (Status.TOO_LONG if cut else _empty(name)), cut
+        return (encoded if self._fits(encoded) else Status.TOO_LONG), cut
 
     def _encoded(self, name: str, requests: Requests, cut: int) -> Encoded | Status:
         """A likelihood's ids, or the reason why it does not exist."""
         encoded = self._shortened(name, requests, cut)
         if encoded.start == len(encoded.ids):
-            return Status.EMPTY_QUERY if name.startswith("query") else Status.EMPTY_ANSWER
-        return encoded if len(encoded.ids) <= self._backend.max_length else Status.TOO_LONG
+            return _empty(name)
+        return encoded if self._fits(encoded) else Status.TOO_LONG
+
+    def _fits(self, encoded: Encoded) -> bool:
+        return len(encoded.ids) <= self._backend.max_length
 
     def _shortened(self, name: str, requests: Requests, cut: int) -> Encoded:
         if cut and name == "query_given_answer":
@@ -139,6 +168,11 @@ class Preparer:
         excess = max(len(e.ids) for e in encoded.values()) - self._backend.max_length
         answer = len(encoded["answer"].ids) - encoded["answer"].start
         return excess if 0 < excess < answer else 0
+
+
+def _empty(name: str) -> Status:
+    """Why a likelihood has no token to score."""
+    return Status.EMPTY_QUERY if name.startswith("query") else Status.EMPTY_ANSWER
 
 
 def _exchanges(records: Sequence[Record]) -> tuple[list[Record], list[int]]:

@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel
 
 from qaqfilter.costs import Work
+from qaqfilter.joint import Joint, Whole
 from qaqfilter.model_files import ChatTemplate, ModelFiles
 from qaqfilter.types import (
     BadRecord,
@@ -132,6 +133,15 @@ class EncodesBatches(Protocol):
 
 
 @runtime_checkable
+class EncodesWhole(Protocol):
+    """A backend that can be asked with joint texts (`qaqfilter.Joint`)."""
+
+    def encode_whole(self, text: str) -> Whole:
+        """The ids that the model's own tokenizer gives by default. On any thread, as `encode`."""
+        ...
+
+
+@runtime_checkable
 class LoadsLate(Protocol):
     """A backend that loads its weights when they are first needed, and can do so when told."""
 
@@ -162,6 +172,10 @@ class CountsWork(Protocol):
 class PromptFormat(Protocol):
     """Arranges a record as context and target, for each of the four likelihoods."""
 
-    def request(self, likelihood: str, record: Record) -> Request:
-        """The request for `likelihood`, one of `qaqfilter.LIKELIHOODS`. Raises PromptError."""
+    def request(self, likelihood: str, record: Record) -> Request | Joint:
+        """The request for `likelihood`, one of `qaqfilter.LIKELIHOODS`. Raises PromptError.
+
+        A Joint is tokenised whole, as published scripts do; `too_long` of the model does not
+        shorten it.
+        """
         ...

@@ -17,6 +17,7 @@ from qaqfilter.manager import PluginManager
 from qaqfilter.naming import check_names
 from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.output_checks import output_problems
+from qaqfilter.presets import with_preset
 from qaqfilter.recipe_keys import (
     InputKeys,
     ModelKeys,
@@ -192,7 +193,7 @@ def _model(reader: BlockReader, name: str, raw: Any, default: Block | None) -> M
 
 def _step(reader: BlockReader, index: int, raw: Any) -> Step | None:
     location = ("steps", index)
-    parts = reader.split(StepKeys, raw, location, "selector")
+    parts = reader.split(StepKeys, with_preset(reader, raw, location), location, "selector")
     if parts is None:
         return None
     keys, block = parts
@@ -235,6 +236,6 @@ def _with_group_columns(reader: BlockReader, steps: Sequence[Step | None]) -> li
     """The steps with what their `group` means, as far as there are selectors to ask."""
     made = takewhile(lambda step: step and not isinstance(step.selector, _Unmade), steps)
     known = [step for step in made if step is not None]
-    columns = check_names(reader, [(step.selector, step.keys) for step in known])
+    columns = check_names(reader, [(step.selector, step.keys, step.block) for step in known])
     done = [replace(step, group_column=name) for step, name in zip(known, columns, strict=True)]
     return [*done, *steps[len(known) :]]

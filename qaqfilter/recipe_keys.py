@@ -53,6 +53,11 @@ class StepKeys(Options):
     """Keys of a step that every selector takes."""
 
     id: str = Field(description="Name of the step: in columns, rejects and reports.")
+    preset: str | None = Field(
+        None,
+        description="A step that a plugin has written: what it says is filled in, `use` too, where "
+        "this step does not say it itself.",
+    )
     keep: Keep | None = Field(None, description="The keep rule; without it the step only scores.")
     strata: Strata | None = Field(None, description="Ranks are taken inside equal-count bins.")
     group: str | None = Field(

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from qaqfilter.manager import PluginManager
 from qaqfilter.options import MODEL_NAME, RUN_SEED, fields_marked
+from qaqfilter.presets import preset_keys
 from qaqfilter.recipe_keys import (
     InputKeys,
     ModelKeys,
@@ -41,6 +42,8 @@ def recipe_schema(manager: PluginManager) -> Json:
     top = _schema_of(RecipeKeys, definitions)
     for block, (kind, core) in BLOCKS.items():
         choices = [_choice(manager, kind, name, core, definitions) for name in manager.names(kind)]
+        if kind == "selector":
+            choices += [_preset(manager, name, definitions) for name in manager.names("preset")]
         definitions[block] = {"oneOf": choices}
     properties = top["properties"]
     for block in ("input", "output"):
@@ -74,6 +77,7 @@ def _choice(
     properties = ours.get("properties", {})
     properties |= {k: v for k, v in own.get("properties", {}).items() if k not in properties}
     _offer_prompt(properties)
+    properties.pop("preset", None)  # a choice of its own
     # What the loader fills in is not required of the writer.
     filled = {
         field
@@ -87,6 +91,18 @@ def _choice(
         "properties": {"use": {"const": name, "description": component.summary}, **properties},
         "required": ["use", *ours.get("required", []), *required],
         "additionalProperties": False,
+    }
+
+
+def _preset(manager: PluginManager, name: str, definitions: Json) -> Json:
+    """A step by its preset: the choice of its selector, of which the preset fills in some keys."""
+    keys = preset_keys(manager, name)
+    choice = _choice(manager, "selector", keys["use"], StepKeys, definitions)
+    summary = manager.component("preset", name).summary
+    return choice | {
+        "description": summary,
+        "properties": {"preset": {"const": name, "description": summary}, **choice["properties"]},
+        "required": ["preset", *(key for key in choice["required"] if key not in keys)],
     }
 
 

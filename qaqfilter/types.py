@@ -54,7 +54,8 @@ class Record:
     `history` are the turns before the query, oldest first: context in every likelihood.
     `earlier` are the places in it of queries that are scored too, each with the turn behind it as
     its answer. `pooled`: the likelihoods of all these exchanges are added up, as if they were one;
-    else each exchange is scored for itself.
+    else each exchange is scored for itself. `input`: what a layout keeps apart of the query
+    (Alpaca's `input`), with which it ends, after a line break.
     """
 
     id: str
@@ -67,6 +68,12 @@ class Record:
     history: tuple[Turn, ...] = ()
     earlier: tuple[int, ...] = ()
     pooled: bool = False
+    input: str = ""
+
+    @property
+    def instruction(self) -> str:
+        """The query without `input`."""
+        return self.query.removesuffix(f"\n{self.input}") if self.input else self.query
 
     @property
     def units(self) -> int:
@@ -80,7 +87,12 @@ class Record:
         said = self.history
         before = (
             replace(
-                self, query=said[at].text, answer=said[at + 1].text, history=said[:at], earlier=()
+                self,
+                query=said[at].text,
+                answer=said[at + 1].text,
+                history=said[:at],
+                earlier=(),
+                input="",
             )
             for at in self.earlier
         )

@@ -127,7 +127,7 @@ def test_disagreement_on_global_ranks_and_sums():
     same(found["strong_rank"], [0.125, 0.625, 0.375, 0.875, NAN])
     same(found["weak_rank"], [0.625, 0.875, 0.25, 0.25, NAN])
     same(found["diff"], [-0.5, -0.25, 0.125, 0.625, NAN])
-    found = score(create("disagreement", **options, by="sum"), table(**PAIRS))
+    found = score(create("disagreement", **options, arm="sum_high"), table(**PAIRS))
     same(found["sum"], [0.75, 1.5, 0.625, 1.125, NAN])
 
 

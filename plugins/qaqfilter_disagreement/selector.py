@@ -1,5 +1,8 @@
 """diff = r_strong - r_weak; sum = r_strong + r_weak; r = rank of rmi = nll(Q) - nll(Q|A).
 
+The four arms of QAQ's ablation judge diff (`diff_high`, QAQ proper), -diff (`diff_low`), sum
+(`sum_high`) and -sum (`sum_low`), so that ``keep: {fraction: 0.25}`` keeps what the arm keeps.
+
 QAQ proper (arXiv 2603.12165). r is the fractional rank, (rank - 0.5) / n, of a model's reverse
 mutual information inside equal-count bins of the same model's nll(Q), or over all records with
 ``ranks: global``. Ranks are pure numbers in (0, 1), so diff lies in (-1, 1) and sum in (0, 2).
@@ -20,14 +23,23 @@ from pydantic import Field, model_validator
 
 from qaqfilter import ModelName, Need, Options, Paper, Table, equal_count_bins, fractional_ranks
 
+COLUMNS = {
+    "diff_high": "diff",
+    "diff_low": "minus_diff",
+    "sum_high": "sum",
+    "sum_low": "minus_sum",
+}
+
 
 class DisagreementOptions(Options):
     """Options of `disagreement`."""
 
     strong: ModelName
     weak: ModelName
-    by: Literal["diff", "sum"] = Field(
-        "diff", description="Difference of the two ranks, or their sum; names the column."
+    arm: Literal["diff_high", "diff_low", "sum_high", "sum_low"] = Field(
+        "diff_high",
+        description="What is judged, high being good: the difference of the two ranks (column "
+        "`diff`), its negative (`minus_diff`), their sum (`sum`), its negative (`minus_sum`).",
     )
     ranks: Literal["stratified", "global"] = Field(
         "stratified", description="Rank inside bins of the model's own nll(Q), or over all records."
@@ -42,13 +54,13 @@ class DisagreementOptions(Options):
 
 
 class Disagreement:
-    """Columns: diff or sum, strong_rank, weak_rank (pure numbers)."""
+    """Columns: diff, minus_diff, sum or minus_sum; strong_rank, weak_rank (pure numbers)."""
 
     papers = (Paper("QAQ", "https://arxiv.org/abs/2603.12165"),)
 
     def __init__(self, config: DisagreementOptions) -> None:
         self.config = config
-        self.columns = (config.by, "strong_rank", "weak_rank")
+        self.columns = (COLUMNS[config.arm], "strong_rank", "weak_rank")
         self.needs = tuple(
             Need(model, likelihood)
             for model in (config.strong, config.weak)
@@ -65,8 +77,10 @@ class Disagreement:
         alone = [table.combine(table.nll(model, "query")) for model in models]
         lost = np.isnan(rmi[0]) | np.isnan(rmi[1])
         strong, weak = (self._ranks(r, a, lost) for r, a in zip(rmi, alone, strict=True))
-        judged = strong - weak if self.config.by == "diff" else strong + weak
-        return {self.config.by: judged, "strong_rank": strong, "weak_rank": weak}
+        kind, _, end = self.config.arm.partition("_")
+        judged = strong - weak if kind == "diff" else strong + weak
+        judged = judged if end == "high" else -judged
+        return {self.columns[0]: judged, "strong_rank": strong, "weak_rank": weak}
 
     def _ranks(
         self, rmi: NDArray[np.float64], nll_query: NDArray[np.float64], lost: NDArray[np.bool_]

@@ -11,7 +11,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from qaqfilter import BackendError, ChatTemplate, ModelError, Resources, TokenSequence, Work
+from qaqfilter import BackendError, ChatTemplate, ModelError, Resources, TokenSequence, Whole, Work
 from qaqfilter.types import Floats
 from qaqfilter_llamacpp import LlamaCppOptions
 from qaqfilter_llamacpp.decoder import CHUNK, GROUP, Decoder
@@ -78,6 +78,17 @@ class LlamaCppBackend:
         with self._swapping:
             self._check_open()
             return self._vocabulary.encode(text, markup=markup)
+
+    def encode_whole(self, text: str) -> Whole:
+        """The ids that llama.cpp gives by default, special tokens included; no `starts`.
+
+        But for the dummy space that some tokenizers put first: there is none here.
+
+        Raises BackendError as `encode` does.
+        """
+        with self._swapping:
+            self._check_open()
+            return self._vocabulary.encode_whole(text)
 
     def load(self) -> None:
         """Load the weights now. Raises ModelError."""

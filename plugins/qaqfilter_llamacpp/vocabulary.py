@@ -11,7 +11,7 @@ from typing import Any
 
 import llama_cpp  # noqa: TID253 - only backend.py imports this file
 
-from qaqfilter import BackendError
+from qaqfilter import BackendError, Whole
 
 # Tokens whose text a tokeniser finds anywhere, also in data, because the file calls them user
 # defined: <|im_end|>, DeepSeek's full-width bars, <start_of_turn>, <unused12> are markup
@@ -106,6 +106,12 @@ class Vocabulary:
                 )
         return ids
 
+    def encode_whole(self, text: str) -> Whole:
+        """Ids of a text with the special tokens that the file asks for, and those it spells."""
+        adds_end: bool = llama_cpp.llama_vocab_get_add_eos(self._vocab)
+        ids = self._tokenise(text, parse_special=True, add_special=True)
+        return Whole(ids, None, int(adds_end))
+
     @cached_property
     def _forbidden(self) -> dict[int, str]:
         """The tokens that data must never hold, with their spellings."""
@@ -139,7 +145,9 @@ class Vocabulary:
             start = match.start() + 1
         yield text[start:]
 
-    def _tokenise(self, text: str, *, parse_special: bool = False) -> list[int]:
+    def _tokenise(
+        self, text: str, *, parse_special: bool = False, add_special: bool = False
+    ) -> list[int]:
         try:
             data = text.encode()
         except UnicodeEncodeError as error:
@@ -151,7 +159,7 @@ class Vocabulary:
             room = len(self._buffer)
             # The length is given, so a NUL inside the text does not end it.
             count = llama_cpp.llama_tokenize(
-                self._vocab, data, len(data), self._buffer, room, False, parse_special
+                self._vocab, data, len(data), self._buffer, room, add_special, parse_special
             )
             if count >= 0:
                 return self._buffer[:count]

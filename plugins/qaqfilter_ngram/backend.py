@@ -27,7 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from qaqfilter import BackendError, ModelError, Options, RecipePath, Resources, TokenSequence
+from qaqfilter import (
+    BackendError,
+    ModelError,
+    Options,
+    RecipePath,
+    Resources,
+    TokenSequence,
+    Whole,
+)
 
 VOCABULARY = 256
 START = 256
@@ -103,6 +111,11 @@ class NgramBackend:
     def encode(self, text: str, *, markup: bool) -> list[int]:
         """The bytes of the text; there are no special tokens to spell."""
         return list(_bytes(text))
+
+    def encode_whole(self, text: str) -> Whole:
+        """The start token and the bytes of the text."""
+        starts = [place for place, letter in enumerate(text) for _ in _bytes(letter)]
+        return Whole([START, *_bytes(text)], [0, *starts])
 
     def logprobs(
         self, sequences: Sequence[TokenSequence]

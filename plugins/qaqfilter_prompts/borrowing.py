@@ -1,4 +1,4 @@
-"""The chat template of another model, read from its files without loading it."""
+"""Which chat template: a file, the model's own, or another model's, of which no weights load."""
 
 from __future__ import annotations
 
@@ -6,7 +6,35 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qaqfilter import ChatTemplate, ModelFiles, PromptError
+from qaqfilter import ChatTemplate, ModelFiles, PromptError, Resources
+
+
+def one_template(template: str | None, template_from: str | None) -> None:
+    """Raise ValueError where a recipe names two."""
+    if template is not None and template_from is not None:
+        raise ValueError("template and template_from exclude each other")
+
+
+def chosen_template(
+    template: str | None, template_from: str | None, own: ChatTemplate | None, resources: Resources
+) -> ChatTemplate:
+    """The template that the recipe names, else the model's own. Raises PromptError."""
+    if template is not None:
+        try:
+            source = Path(template).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptError(f"cannot read the chat template {template}: {error}") from None
+        bos, eos = (own.bos_token, own.eos_token) if own else ("", "")
+        return ChatTemplate(source, bos, eos, f"chat template {template}")
+    if template_from is not None:
+        return template_of(template_from, resources.model_files(template_from))
+    if own is None:
+        raise PromptError(
+            "the model has no chat template; name a file with `prompt.template`, or a model that "
+            "has one with `prompt.template_from` (the instruct sibling of a base model, say), or "
+            "use the plain format: `prompt: {use: plain}`"
+        )
+    return own
 
 
 def template_of(location: str, files: ModelFiles) -> ChatTemplate:

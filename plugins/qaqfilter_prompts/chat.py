@@ -15,14 +15,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from qaqfilter import (
     Backend,
-    ChatTemplate,
     ModelLocation,
     Options,
     PromptError,
@@ -34,7 +32,7 @@ from qaqfilter import (
 )
 from qaqfilter.prompts import SHAPES, Shape, cut, data_of, turn_slot
 from qaqfilter.sandbox import FIXED_DATE, Template
-from qaqfilter_prompts.borrowing import template_of
+from qaqfilter_prompts.borrowing import chosen_template, one_template
 
 REVERSE = """\
 You are given an answer. Work out which programming task it was most likely written for, and \
@@ -101,8 +99,7 @@ class ChatOptions(Options):
 
     @model_validator(mode="after")
     def _one_template(self) -> ChatOptions:
-        if self.template is not None and self.template_from is not None:
-            raise ValueError("template and template_from exclude each other")
+        one_template(self.template, self.template_from)
         return self
 
 
@@ -111,7 +108,9 @@ class Chat:
 
     def __init__(self, config: ChatOptions, backend: Backend, resources: Resources) -> None:
         self._config = config
-        chosen = _choose(config, backend.chat_template, resources)
+        chosen = chosen_template(
+            config.template, config.template_from, backend.chat_template, resources
+        )
         self._template = Template(chosen.source, chosen.origin, config.date)
         self._variables = {
             "bos_token": chosen.bos_token,
@@ -180,23 +179,3 @@ def _what(has_system: bool, roles: Sequence[str]) -> str:
     system = "in a record with a system text of its own" if has_system else ""
     talk = f"in a conversation whose query follows the turns {said}" if roles else ""
     return ", ".join(filter(None, (system, talk)))
-
-
-def _choose(config: ChatOptions, own: ChatTemplate | None, resources: Resources) -> ChatTemplate:
-    """The template that the recipe names, else the model's own."""
-    if config.template is not None:
-        try:
-            source = Path(config.template).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"cannot read the chat template {config.template}: {error}") from None
-        bos, eos = (own.bos_token, own.eos_token) if own else ("", "")
-        return ChatTemplate(source, bos, eos, f"chat template {config.template}")
-    if config.template_from is not None:
-        return template_of(config.template_from, resources.model_files(config.template_from))
-    if own is None:
-        raise PromptError(
-            "the model has no chat template; name a file with `prompt.template`, or a model that "
-            "has one with `prompt.template_from` (the instruct sibling of a base model, say), or "
-            "use the plain format: `prompt: {use: plain}`"
-        )
-    return own

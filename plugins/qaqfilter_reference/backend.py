@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from qaqfilter import ChatTemplate, ModelError, Resources, TokenSequence
+from qaqfilter import ChatTemplate, ModelError, Resources, TokenSequence, Whole
 from qaqfilter.batching import check_sequences
 from qaqfilter.types import Floats
 from qaqfilter_reference import ReferenceOptions
@@ -57,6 +57,11 @@ class ReferenceBackend:
         """Token ids of one segment: no BOS, no dummy space; special tokens only in markup."""
         tokenizer = self._tokenizer if markup else self._data
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_whole(self, text: str) -> Whole:
+        """The ids that the tokenizer gives by default, special tokens included."""
+        encoding = self._tokenizer.encode(text)
+        return Whole.of(encoding.ids, encoding.offsets, encoding.special_tokens_mask)
 
     def memory(self, longest: int) -> int:
         """Bytes: the weights as they are loaded, and the largest arrays of a pass beside them."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import transformers
 
-from qaqfilter import BackendError, ModelError, Resources, TokenSequence, Work
+from qaqfilter import BackendError, ModelError, Resources, TokenSequence, Whole, Work
 from qaqfilter.batching import check_sequences, token_budget_batches
 from qaqfilter.identity import fingerprint
 from qaqfilter.types import Floats
@@ -83,6 +83,10 @@ class TransformersBackend:
     def encode_batch(self, texts: Sequence[str], *, markup: bool) -> list[list[int]]:
         """What `encode` gives for each text, on all cores."""
         return self._encoder.batch(texts, markup=markup)
+
+    def encode_whole(self, text: str) -> Whole:
+        """The ids that transformers' own tokenizer gives by default, special tokens included."""
+        return self._encoder.whole(text)
 
     @property
     def batch_tokens(self) -> int:

@@ -15,6 +15,8 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from qaqfilter import Whole
+
 # <|im_end|>, DeepSeek's full-width bars, <start_of_turn>, </tool_call>, <unused12>: markup
 # wherever they stand. Added tokens for white space, digits or HTML tags are ordinary text.
 _MARKUP = re.compile(r"<[|｜].*[|｜]>|</?[a-z]+(_[a-z]+)+>|<(unused|reserved)\w*>", re.DOTALL)
@@ -28,7 +30,9 @@ class Encoder:
     """
 
     def __init__(self, description: str, chat_template: str | None) -> None:
-        plain = plainly(json.loads(description))
+        own = {**json.loads(description), "truncation": None, "padding": None}
+        self._own = Tokenizer.from_str(json.dumps(own))
+        plain = plainly(own)
         self._markup = Tokenizer.from_str(json.dumps(plain))
         self._unknown = _unknown_token(plain)
         self.forbidden: dict[int, str] = {}
@@ -59,6 +63,11 @@ class Encoder:
         return [
             one if clean(one) else self._encode_data(t) for one, t in zip(ids, texts, strict=True)
         ]
+
+    def whole(self, text: str) -> Whole:
+        """The ids that the tokenizer gives by default, special tokens included."""
+        encoding = self._own.encode(text)
+        return Whole.of(encoding.ids, encoding.offsets, encoding.special_tokens_mask)
 
     def _encode_data(self, text: str) -> list[int]:
         encoding = self._data.encode(text, add_special_tokens=False)
