@@ -14,7 +14,10 @@ from qaqfilter.options import MODEL_NAME, RUN_SEED, fields_marked
 from qaqfilter.selectors import Measures, Scores
 
 NAN = math.nan
-NAMES = ("disagreement", "ifd", "length", "perplexity", "random", "rmi")
+NAMES = (
+    *("bits_per_byte", "coder_reviewer", "combine", "disagreement", "ifd", "length", "loss_gap"),
+    *("perplexity", "pmi", "random", "rifd", "rmi"),
+)
 
 
 def component(name):
