@@ -14,7 +14,7 @@ def preset_keys(manager: PluginManager, name: str) -> Mapping[str, Any]:
     """The keys of a step that the preset fills in, `use` among them. Raises PluginError."""
     component = manager.require("preset", name)
     keys: Mapping[str, Any] = component.create(component.config())
-    if not isinstance(keys.get("use"), str):
+    if not isinstance(keys, Mapping) or not isinstance(keys.get("use"), str):
         raise PluginError(f"the preset {name!r} names no selector: it must give `use`")
     return keys
 
@@ -22,8 +22,7 @@ def preset_keys(manager: PluginManager, name: str) -> Mapping[str, Any]:
 def with_preset(reader: BlockReader, raw: Any, location: tuple[str | int, ...]) -> Any:
     """A step as its preset fills it in; what the step says itself stands, whole.
 
-    A step without a preset comes back as it is; so does one whose preset is complained of, but
-    without it.
+    A step without a preset comes back as it is; None where the preset was complained of.
     """
     if not isinstance(raw, dict) or "preset" not in raw:
         return raw
@@ -32,12 +31,12 @@ def with_preset(reader: BlockReader, raw: Any, location: tuple[str | int, ...]) 
     if not isinstance(name, str):
         known = ", ".join(reader.manager.names("preset"))
         reader.complain((*location, "preset"), f"must be the name of a preset; there are: {known}")
-        return own
+        return None
     try:
         keys = preset_keys(reader.manager, name)
     except PluginError as error:
         reader.complain((*location, "preset"), str(error))
-        return own
+        return None
     use = own.get("use", keys["use"])
     if use != keys["use"]:
         reader.complain(
@@ -45,5 +44,5 @@ def with_preset(reader: BlockReader, raw: Any, location: tuple[str | int, ...]) 
             f"the preset {name!r} is a step of `use: {keys['use']}`, which need not be written; "
             f"for {use!r} remove the preset",
         )
-        return own
+        return None
     return {**keys, **own}

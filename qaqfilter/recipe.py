@@ -193,7 +193,10 @@ def _model(reader: BlockReader, name: str, raw: Any, default: Block | None) -> M
 
 def _step(reader: BlockReader, index: int, raw: Any) -> Step | None:
     location = ("steps", index)
-    parts = reader.split(StepKeys, with_preset(reader, raw, location), location, "selector")
+    filled = with_preset(reader, raw, location)
+    if filled is None and raw is not None:
+        return None
+    parts = reader.split(StepKeys, filled, location, "selector")
     if parts is None:
         return None
     keys, block = parts

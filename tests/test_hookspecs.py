@@ -96,6 +96,16 @@ def test_the_prompt_example_changes_the_numbers(tmp_path, plugin_file, recipe):
     assert labelled.models[0].cost.planned > plain.models[0].cost.planned
 
 
+def test_the_preset_example_is_a_step(tmp_path, plugin_file, recipe):
+    recipe["steps"] = [{"id": "s", "preset": "easy"}]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(recipe))
+    made = qaqfilter.load_recipe(path, plugins=[plugin_file("qaqfilter_presets")])
+    step = made.resolved()["steps"][0]
+    assert (step["use"], step["variant"], step["keep"]["max"]) == ("ifd", "ifd_nll", 0.5)
+    assert "preset" not in step
+
+
 def test_the_executor_example_gives_the_same_answer(tmp_path, plugin_file, recipe):
     run(tmp_path, recipe)
     recipe["output"]["path"] = "backwards"

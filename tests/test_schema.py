@@ -33,7 +33,8 @@ KEYWORDS = {
     *("properties", "required", "additionalProperties", "propertyNames", "patternProperties"),
     *("items", "additionalItems", "minItems", "maxItems", "uniqueItems", "contains"),
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-    *("minLength", "maxLength", "pattern", "anyOf", "oneOf", "allOf", "not", "if", "then", "else"),
+    *("minProperties", "minLength", "maxLength", "pattern"),
+    *("anyOf", "oneOf", "allOf", "not", "if", "then", "else"),
 }
 
 SLIPPED = """\
@@ -126,7 +127,10 @@ def _at(schema: dict, place: str) -> dict:
 
 def test_use_is_completed_with_every_installed_component(schema, manager):
     for block, (kind, _) in BLOCKS.items():
-        uses = [choice["properties"]["use"] for choice in schema["definitions"][block]["oneOf"]]
+        choices = [choice["properties"] for choice in schema["definitions"][block]["oneOf"]]
+        presets = [choice["preset"]["const"] for choice in choices if "preset" in choice]
+        assert presets == (manager.names("preset") if block == "step" else [])
+        uses = [choice["use"] for choice in choices if "preset" not in choice]
         assert [use["const"] for use in uses] == manager.names(kind) != []
         assert [use["description"] for use in uses] == [
             manager.component(kind, name).summary for name in manager.names(kind)

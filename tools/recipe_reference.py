@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -31,6 +31,7 @@ from qaqfilter.options import (
     fields_marked,
 )
 from qaqfilter.output_files import ByteCount
+from qaqfilter.presets import preset_keys
 from qaqfilter.recipe_keys import (
     InputKeys,
     ModelKeys,
@@ -72,6 +73,11 @@ included; `qaqfilter schema` prints the same keys as a JSON Schema, for your edi
 TAIL = """\
 A location without a scheme is a path where such a file or folder exists beside the recipe, and
 a hub id (`hf:`) otherwise.
+"""
+
+PRESETS = """\
+`{id: coherent, preset: qaq, strong: one, weak: other}` is a step as the table has it; what the step
+says itself stands. [Presets](presets.md) says what those of scripts are for.
 """
 
 # Block of the recipe -> (heading, kind of component, the core's keys, what the heading is for).
@@ -136,6 +142,7 @@ def reference(manager: PluginManager) -> str:
             parts += ["## keep\n", prose(Keep), table(Keep)]
             parts += ["How the rules combine: [The keep rule](methods.md#the-keep-rule).\n"]
             parts += ["## strata\n", prose(Strata), table(Strata)]
+            parts += ["## Presets\n", PRESETS, presets(manager)]
     parts += ["## run\n", "How to run.\n", table(RunKeys)]
     parts += [component(offer) for offer in own(manager, "executor")]
     parts += ["## Model locations\n", "What may stand before the colon of a model location:\n"]
@@ -156,6 +163,23 @@ def offered(manager: PluginManager, kind: str) -> str:
     """Names and summaries, as a table."""
     rows = [(f"`{o.component.name}`", o.component.summary) for o in own(manager, kind)]
     return grid(("name", "what it is"), rows)
+
+
+def presets(manager: PluginManager) -> str:
+    """What each preset fills in."""
+    rows = [
+        (f"`{name}`", offer.component.summary, f"`{flow(preset_keys(manager, name))}`")
+        for offer in own(manager, "preset")
+        for name in [offer.component.name]
+    ]
+    return grid(("preset", "what it is", "the keys that it fills in"), rows)
+
+
+def flow(value: Any) -> str:
+    """Plain data as YAML writes it in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {flow(inner)}" for key, inner in value.items()) + "}"
+    return str(value)
 
 
 def component(offer: Offer) -> str:

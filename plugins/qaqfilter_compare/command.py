@@ -33,6 +33,7 @@ SHOWN = 5
 
 @click.command(
     name=NAME,
+    short_help="Score data by scripts' presets, and cleanly.",
     epilog="Example: qaqfilter compare-presets data.jsonl --model builtin:strong",
 )
 @click.argument("data", nargs=-1, required=True)
