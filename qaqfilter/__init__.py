@@ -42,6 +42,7 @@ from qaqfilter.reports import Observer, RunReport
 from qaqfilter.selectors import Need, Paper, Selector
 from qaqfilter.sinks import Annotates, Numbers, Sink
 from qaqfilter.table import Table
+from qaqfilter.tokens import TokenLogprobs
 from qaqfilter.types import (
     LIKELIHOODS,
     BadRecord,
@@ -118,6 +119,7 @@ __all__ = [
     "Status",
     "StoreError",
     "Table",
+    "TokenLogprobs",
     "TokenSequence",
     "TooManyBadRecords",
     "Turn",

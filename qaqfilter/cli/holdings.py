@@ -22,12 +22,17 @@ WORDY = 40
 
 def print_holdings(held: Sequence[Holding]) -> None:
     """A row for each fingerprint, and what they come to."""
-    table = table_of("fingerprint", "model", "parts", "scores", "size", "last used", "damaged")
+    some = any(one.detailed for one in held)  # a column that most stores do not need
+    more = ("by token",) if some else ()
+    table = table_of(
+        "fingerprint", "model", "parts", "scores", *more, "size", "last used", "damaged"
+    )
     table.columns[1].justify = "left"
     table.columns[1].overflow = "fold"
     for one in held:
         used = time.strftime("%Y-%m-%d", time.localtime(one.used))
-        numbers = (str(one.parts), str(one.scores), decimal(one.size), used, str(one.damaged))
+        counts = (one.parts, one.scores, *((one.detailed,) if some else ()))
+        numbers = (*map(str, counts), decimal(one.size), used, str(one.damaged))
         table.add_row(one.folder.name[:SHORT], safe(_model(one.facts)), *numbers)
     table.add_section()
     table.add_row(
@@ -35,6 +40,7 @@ def print_holdings(held: Sequence[Holding]) -> None:
         "",
         str(sum(one.parts for one in held)),
         str(sum(one.scores for one in held)),
+        *((str(sum(one.detailed for one in held)),) if some else ()),
         decimal(sum(one.size for one in held)),
         "",
         str(sum(one.damaged for one in held)),
@@ -75,6 +81,7 @@ def as_data(holding: Holding) -> dict[str, Any]:
         "facts": holding.facts,
         "parts": holding.parts,
         "scores": holding.scores,
+        "by_token": holding.detailed,
         "bytes": holding.size,
         "used": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(holding.used)),
         "damaged": holding.damaged,
