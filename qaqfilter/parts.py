@@ -185,6 +185,14 @@ def _schema() -> Any:
     )
 
 
+def token_schema() -> Any:
+    """Of parts that hold the tokens of scores (token_parts.py)."""
+    import pyarrow as pa
+
+    numbers = pa.list_(pa.field("element", pa.float32(), nullable=False))
+    return pa.schema({"key": pa.binary(KEY_BYTES), "logprobs": numbers})
+
+
 @contextmanager
 def opened_part(path: Path) -> Iterator[Any]:
     """A parquet file whose pages are checked; of the footer what can be."""
@@ -193,7 +201,7 @@ def opened_part(path: Path) -> Iterator[Any]:
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, memory_map=False) as file:
-            if not file.schema_arrow.equals(_schema()):
+            if file.schema_arrow not in (_schema(), token_schema()):
                 raise ValueError("its columns are not those of a part")
             if not file.metadata.num_rows:
                 raise ValueError("there is no score in it")  # nobody writes such a part
@@ -208,6 +216,8 @@ def read_columns(path: Path, columns: list[str]) -> Any:
         table = file.read(columns, use_threads=False)
         if len(table) != file.metadata.num_rows:
             raise ValueError(f"{len(table)} of its {file.metadata.num_rows} scores are there")
+    if table.column_names != columns:
+        raise ValueError("its columns are not those of a part of its kind")
     if any(column.null_count for column in table.columns):
         raise ValueError("there are gaps in its columns")
     return table

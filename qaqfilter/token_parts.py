@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qaqfilter.identity import KEY_BYTES
-from qaqfilter.parts import key_array, keys_in, opened_part, read_columns
+from qaqfilter.parts import key_array, keys_in, opened_part, read_columns, token_schema
 from qaqfilter.tokens import TokenLogprobs, TokenValues
 
 
@@ -45,10 +45,13 @@ class TokenParts:
         import pyarrow.parquet as pq
 
         ends = np.cumsum(np.concatenate([[0], part.logprobs.lengths]))
+        schema = token_schema()
         lists = pa.ListArray.from_arrays(
-            pa.array(ends, pa.int32()), pa.array(part.logprobs.joined())
+            pa.array(ends, pa.int32()),
+            pa.array(part.logprobs.joined()),
+            type=schema.field("logprobs").type,
         )
-        table = pa.table({"key": key_array(part.keys), "logprobs": lists})
+        table = pa.Table.from_arrays([key_array(part.keys), lists], schema=schema)
         pq.write_table(
             table,
             file,
@@ -62,7 +65,7 @@ class TokenParts:
     def read(self, path: Path) -> TokenPart:
         """A part. Raises OSError or ValueError for a damaged file."""
         table = read_columns(path, ["key", "logprobs"])
-        lists = _lists(table["logprobs"])
+        lists = table["logprobs"].combine_chunks()
         values = np.asarray(lists.flatten(), dtype=np.float32)
         lengths = np.asarray(lists.value_lengths(), dtype=np.int64)
         if not (np.isfinite(values) & (values <= 0)).all() or not (lengths > 0).all():
@@ -99,12 +102,3 @@ TOKENS = TokenParts()
 
 def _rank(values: TokenValues) -> tuple[float, list[float]]:
     return float(values.sum(dtype=np.float64)), values.tolist()
-
-
-def _lists(column: Any) -> Any:
-    import pyarrow as pa
-
-    lists = column.combine_chunks()
-    if not pa.types.is_list(lists.type) or lists.type.value_type != pa.float32():
-        raise ValueError(f"its tokens are of the kind {lists.type}")
-    return lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from qaqfilter.cli.say import safe
+from qaqfilter.cli.say import safe, say
 from qaqfilter.upkeep import Holding
 
 SHORT = 12
@@ -22,17 +22,12 @@ WORDY = 40
 
 def print_holdings(held: Sequence[Holding]) -> None:
     """A row for each fingerprint, and what they come to."""
-    some = any(one.detailed for one in held)  # a column that most stores do not need
-    more = ("by token",) if some else ()
-    table = table_of(
-        "fingerprint", "model", "parts", "scores", *more, "size", "last used", "damaged"
-    )
+    table = table_of("fingerprint", "model", "parts", "scores", "size", "last used", "damaged")
     table.columns[1].justify = "left"
     table.columns[1].overflow = "fold"
     for one in held:
         used = time.strftime("%Y-%m-%d", time.localtime(one.used))
-        counts = (one.parts, one.scores, *((one.detailed,) if some else ()))
-        numbers = (*map(str, counts), decimal(one.size), used, str(one.damaged))
+        numbers = (str(one.parts), str(one.scores), decimal(one.size), used, str(one.damaged))
         table.add_row(one.folder.name[:SHORT], safe(_model(one.facts)), *numbers)
     table.add_section()
     table.add_row(
@@ -40,12 +35,13 @@ def print_holdings(held: Sequence[Holding]) -> None:
         "",
         str(sum(one.parts for one in held)),
         str(sum(one.scores for one in held)),
-        *((str(sum(one.detailed for one in held)),) if some else ()),
         decimal(sum(one.size for one in held)),
         "",
         str(sum(one.damaged for one in held)),
     )
     print_table(table)
+    if detailed := sum(one.detailed for one in held):
+        say(f"token by token there are {detailed} of the scores")
 
 
 def _model(facts: Mapping[str, object] | None) -> str:
