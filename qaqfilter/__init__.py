@@ -34,6 +34,7 @@ from qaqfilter.execution import Executor, Stage, WindowScores
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
 from qaqfilter.options import ModelLocation, ModelName, Options, RecipeGlob, RecipePath, RunSeed
+from qaqfilter.order import nth_smallest
 from qaqfilter.progress import Silent
 from qaqfilter.protocols import Backend, Component, Needs, PromptFormat, Resources, Source
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
@@ -131,6 +132,7 @@ __all__ = [
     "fractional_ranks",
     "hookimpl",
     "load_recipe",
+    "nth_smallest",
     "plan",
     "preview",
     "run",

@@ -81,10 +81,12 @@ class Columns:
         self.starts[name][entries] = self.spool.append(joined) + before
 
     def tokens(self, name: str, here: Ints | slice) -> TokenLogprobs:
-        """The tokens of some entries of a likelihood."""
+        """The tokens of some entries of a likelihood, none of an entry that is undefined."""
         column = self.likelihoods[name]
         lengths = np.where(column.status[here] == Status.OK, column.tokens[here], 0)
-        return TokenLogprobs(self.spool.values(), self.starts[name][here], lengths.astype(np.int64))
+        lengths = lengths.astype(np.int64)
+        starts = self.starts[name][here] if name in self.starts else np.zeros_like(lengths)
+        return TokenLogprobs(self.spool.values(), starts, lengths)
 
     def entries(self, rows: Ints) -> Ints:
         """Which entries of a likelihood's column are those of `rows`."""
@@ -148,7 +150,12 @@ class Columns:
 
     def _tokens(self, rows: Ints, needs: Sequence[tuple[str, str]]) -> dict[str, TokenLogprobs]:
         here = self._here(rows)
-        return {name: self.tokens(stored, here) for name, stored in needs if stored in self.starts}
+        return {
+            name: self.tokens(stored, here)
+            for name, stored in needs
+            # Where nothing is defined there is nothing to miss.
+            if stored in self.starts or (self.likelihoods[stored].status[here] != Status.OK).all()
+        }
 
     def _here(self, rows: Ints) -> Ints | slice:
         return slice(None) if len(rows) == self.size else self.entries(rows)

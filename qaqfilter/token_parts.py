@@ -3,8 +3,8 @@
     <root>/<fingerprint>/tokens/<time>-<random>.parquet    key, logprobs (a list of float32)
 
 They are parts like those of the sums, beside them: who wants sums reads none of this. Where a key
-stands in several, the numbers of the lowest sum count, and of equal sums those that are lower at
-the first token where they differ: the same, then, in any order of the parts.
+stands in several, the numbers of the lowest sum count, and of equal sums those whose bytes come
+first: the same, then, in any order of the parts.
 """
 
 from __future__ import annotations
@@ -100,5 +100,5 @@ class TokenParts:
 TOKENS = TokenParts()
 
 
-def _rank(values: TokenValues) -> tuple[float, list[float]]:
-    return float(values.sum(dtype=np.float64)), values.tolist()
+def _rank(values: TokenValues) -> tuple[float, bytes]:
+    return float(values.sum(dtype=np.float64)), values.tobytes()

@@ -14,7 +14,7 @@ from qaqfilter.options import MODEL_NAME, RUN_SEED, fields_marked
 from qaqfilter.selectors import Measures, Scores
 
 NAN = math.nan
-NAMES = ("disagreement", "ifd", "length", "perplexity", "random", "rmi")
+NAMES = ("disagreement", "ifd", "length", "perplexity", "random", "rmi", "s_ifd")
 
 
 def component(name):

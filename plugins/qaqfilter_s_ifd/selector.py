@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from qaqfilter import ModelName, Need, Options, Paper, Table
-from qaqfilter_s_ifd.deltas import Deltas
-from qaqfilter_s_ifd.order import nth_smallest
+from qaqfilter import Ints, ModelName, Need, Options, Paper, QaqfilterError, Table, nth_smallest
+
+Piece = tuple[Ints, NDArray[np.float32], Ints]
+"""Rows of the table, d of all their tokens one after the other, and how many each row has."""
 
 
 class SIfdOptions(Options):
@@ -46,28 +47,40 @@ class SIfd:
 
     def score(self, table: Table) -> Mapping[str, NDArray[np.float64]]:
         """Null where either likelihood is; `s_ifd` also where none of the tokens counts."""
-        deltas = Deltas(table, self.model)
-        above = self.threshold(deltas)
+        threshold = self._threshold(table)
         found = {name: np.full(len(table), np.nan) for name in self.columns}
-        for rows, values, lengths in deltas:
-            counts = np.abs(values) > above
+        for rows, deltas, lengths in self._pieces(table):
+            counts = np.abs(deltas) > threshold
             firsts = np.cumsum(lengths) - lengths
             kept = np.add.reduceat(counts, firsts, dtype=np.int64)
-            sums = np.add.reduceat(np.where(counts, values, 0), firsts, dtype=np.float64)
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            sums = np.add.reduceat(np.where(counts, deltas, 0), firsts, dtype=np.float64)
+            with np.errstate(invalid="ignore", over="ignore"):
                 found["s_ifd"][rows] = np.exp(sums / kept)
             found["kept_share"][rows] = kept / lengths
         return found
 
-    def threshold(self, deltas: Deltas) -> float:
-        """θ: that of the n values at which (n - 1)(1 - keep_ratio) lie below, rounded down."""
-        total = deltas.total
+    def _threshold(self, table: Table) -> float:
+        """Of n values in order that at place (n - 1)(1 - keep_ratio), from 0, rounded down."""
+        total = sum(len(deltas) for _, deltas, _ in self._pieces(table))
         if self.keep_ratio == 1 or not total:
             return -1.0
         # The decimal number that was written, not the double that is nearest to it.
-        below = (total - 1) * (1 - Fraction(str(self.keep_ratio)))
+        place = (total - 1) * (1 - Fraction(str(self.keep_ratio)))
+        return nth_smallest(lambda: (np.abs(d) for _, d, _ in self._pieces(table)), int(place))
 
-        def sizes() -> Iterator[NDArray[np.float32]]:
-            return (np.abs(values) for _, values, _ in deltas)
-
-        return nth_smallest(sizes, int(below))
+    def _pieces(self, table: Table) -> Iterator[Piece]:
+        """The rows where both likelihoods are defined, some million tokens at a time."""
+        status = [table.likelihood(*need).status for need in self.needs]
+        rows = np.flatnonzero((status[0] == 0) & (status[1] == 0))
+        alone, given = (table.token_logprobs(*need).take(rows) for need in self.needs)
+        if len(other := np.flatnonzero(alone.lengths != given.lengths)):
+            first = other[0]
+            raise QaqfilterError(
+                f"s_ifd compares an answer's tokens one by one, and in {len(other)} records they "
+                f"are not the same with the query and without ({given.lengths[first]} and "
+                f"{alone.lengths[first]} in the first, row {table.rows[rows[first]]} of the input):"
+                " take a prompt that tokenises query and answer apart, as `plain` does"
+            )
+        for here in alone.stretches():
+            deltas = alone.take(here).joined() - given.take(here).joined()
+            yield rows[here], deltas, alone.lengths[here]
