@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from qaqfilter.errors import QaqfilterError
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.selectors import WantsTokens
 
 
 def wanted_by(step: Step) -> frozenset[tuple[str, str]]:
-    """The (model, likelihood) pairs whose tokens the step's selector asks for."""
+    """The (model, likelihood) pairs whose tokens the step's selector asks for.
+
+    Raises QaqfilterError where one of them is not among its needs.
+    """
     selector = step.selector
-    return frozenset(selector.token_needs) if isinstance(selector, WantsTokens) else frozenset()
+    wanted = frozenset(selector.token_needs) if isinstance(selector, WantsTokens) else frozenset()
+    if unknown := sorted(wanted.difference(step.needs)):
+        raise QaqfilterError(
+            f"step {step.id!r}: selector {step.block.component.name!r} names "
+            f"{'.'.join(unknown[0])} in token_needs, and not in needs: name it in both"
+        )
+    return wanted
 
 
 def detailed(recipe: Recipe) -> frozenset[str]:

@@ -17,6 +17,7 @@ from qaqfilter.asking import make_stage
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
 from qaqfilter.deciding import is_filter, is_scorer
+from qaqfilter.details import detailed
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.estimates import MemoryPlan, ModelPlan, RecipePlan, StepPlan
 from qaqfilter.identity import fingerprint
@@ -24,7 +25,7 @@ from qaqfilter.manager import PluginManager
 from qaqfilter.memory import PROCESS, SCORE, bytes_a_record
 from qaqfilter.options import STDOUT
 from qaqfilter.planning import Plan
-from qaqfilter.preparing import Prepared, Preparer
+from qaqfilter.preparing import Preparer
 from qaqfilter.protocols import CountsWork, EstimatesMemory, Source
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer
@@ -72,12 +73,17 @@ def plan_recipe(
         models=tuple(asked.models),
         memory=MemoryPlan(PROCESS, _columns_of(recipe, stream), 0, 0, complete=True),
     )
-    return replace(plan, memory=_with_models(plan, stored=recipe.run.store is not False))
+    stored = recipe.run.store is not False
+    return replace(plan, memory=_with_models(plan, detailed(recipe), stored=stored))
 
 
-def _with_models(plan: RecipePlan, *, stored: bool) -> MemoryPlan:
+def _with_models(plan: RecipePlan, by_token: frozenset[str], *, stored: bool) -> MemoryPlan:
     """The memory, with what the models take and what is remembered of their scores."""
-    scores = sum(plan.whole(count) for model in plan.models for count in model.requests.values())
+    scores = sum(
+        plan.whole(count) * (1 + (f"{model.model}.{name}" in by_token))
+        for model in plan.models
+        for name, count in model.requests.items()
+    )
     return replace(
         plan.memory,
         index=SCORE * scores if stored else 0,
@@ -123,8 +129,9 @@ class _Planned:
             for window in self.stream.windows(rows, self.recipe.run.window):
                 with culprit.blamed("preparing its texts"):
                     prepared = prepare(window)
-                wanted = _detailed(stage, prepared, likelihoods)
-                counts.add(prepared.plan, store, wanted)
+                _, asked = np.nonzero(prepared.status == Status.OK)
+                by_token = [likelihoods[number] in stage.tokens for number in asked.tolist()]
+                counts.add(prepared.plan, store, by_token)
                 counts.cut += int((prepared.cut > 0).sum())
                 for number, name in enumerate(likelihoods):
                     status = prepared.status[:, number]
@@ -208,12 +215,6 @@ def _known(plan: Plan, store: ScoreStore | None, detailed: Sequence[bool]) -> se
     found = {key: score for key, score in found.items() if key not in lacking}
     users = enumerate(plan.requests_by_sequence())
     return {index for index, requests in users if all(keys[r] in found for r in requests)}
-
-
-def _detailed(stage: ScoringStage, prepared: Prepared, likelihoods: Sequence[str]) -> list[bool]:
-    """For each request of a plan whether it is wanted by the token."""
-    _, likelihood = np.nonzero(prepared.status == Status.OK)
-    return [likelihoods[number] in stage.tokens for number in likelihood.tolist()]
 
 
 def _store(stage: ScoringStage, facts: Mapping[str, object]) -> ScoreStore | None:

@@ -66,7 +66,13 @@ class Table:
 
         For a selector that has it in `token_needs`; else KeyError.
         """
-        return self._find(self.tokens, f"{model}.{name}")
+        try:
+            return self.tokens[f"{model}.{name}"]
+        except KeyError:
+            raise KeyError(
+                f"no tokens of {model}.{name}: the selector has to name it in token_needs "
+                f"(there are those of: {', '.join(self.tokens) or 'none'})"
+            ) from None
 
     def column(self, name: str) -> Floats:
         """A column ``<step>.<column>``, or a measured one by its own name."""

@@ -377,3 +377,14 @@ def test_other_file_systems_make_their_folders(tmp_path):
     place.put(tmp_path / "x")
     assert place.names() == {"x"}
     assert (tmp_path / "a" / "b" / "x").read_bytes() == b"1"
+
+
+def test_tokens_are_there_too_and_select_goes_by_them(recipe, server, tmp_path):
+    text = recipe.read_text().replace(RMI, "  - {id: moved, use: s_ifd, keep: {fraction: 0.5}}")
+    recipe.write_text(text)
+    qaqfilter.run(recipe)
+    assert set(files(server)) == NAMES | {"tokens.parquet"}
+    changes = ["steps.moved.keep.fraction=0.25", f"output.path={tmp_path / 'here'}"]
+    report = qaqfilter.select_recipe(recipe, overrides=changes, scores=OUT)
+    assert report.kept == 2
+    assert visible(tmp_path / "here")["tokens.parquet"] == files(server)["tokens.parquet"]

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 import qaqfilter
 from outputs import visible
-from qaqfilter import NotScored, RecipeError, RunDirectoryError, TokenLogprobs, UsageError
+from qaqfilter import (
+    NotScored,
+    QaqfilterError,
+    RecipeError,
+    RunDirectoryError,
+    TokenLogprobs,
+    UsageError,
+)
 from qaqfilter.cli import run_cli
 from qaqfilter.scoring import Scorer
 from qaqfilter.token_spool import TokenSpool
@@ -485,6 +492,49 @@ def test_a_table_without_tokens_says_what_it_lacks(pairs):
     )
     with pytest.raises(UsageError, match="has not as many numbers as the likelihood has tokens"):
         qaqfilter.select(wrong, [step])
+
+
+ASKS = """
+import numpy as np
+from qaqfilter import Component, ModelName, Need, Options, hookimpl
+
+class AsksOptions(Options):
+    model: ModelName
+    named: bool
+
+class Asks:
+    columns = ("least",)
+    def __init__(self, config):
+        self.needs = (Need(config.model, "answer"),)
+        self.token_needs = (Need(config.model, "answer" if config.named else "query"),)
+    def score(self, table):
+        tokens = table.token_logprobs("toy", "answer")
+        return {"least": np.array([row.min() for row in tokens], dtype=np.float64)}
+
+@hookimpl
+def qaqfilter_selectors():
+    yield Component("asks", AsksOptions, Asks, "the least likely token")
+"""
+
+
+def test_a_selector_asks_for_what_it_names(write_recipe, tmp_path):
+    plugin = tmp_path / "asks.py"
+    plugin.write_text(ASKS)
+    path = write_recipe("  - {id: least, use: asks, named: true}")
+    report = qaqfilter.run(path, plugins=[plugin])
+    found = tokens_of(report.folder)
+    assert [*found] == ["id", "part", "ordinal", "toy.answer.logprobs"]
+    least = pq.read_table(report.folder / "scores.parquet")["least.least"].to_pylist()
+    assert least == [min(row) for row in found["toy.answer.logprobs"]]
+    with pytest.raises(QaqfilterError, match=r"names toy\.query in token_needs, and not in needs"):
+        qaqfilter.run(path, plugins=[plugin], overrides=["steps.least.named=false"], replace=True)
+
+
+def test_to_standard_output_and_in_a_preview(write_recipe, capfd):
+    path = write_recipe(S_IFD)
+    assert run_cli(["run", str(path), "--set", "output.path=-"]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 4
+    assert len(qaqfilter.preview(path, records=3).records) == 3
 
 
 def test_detail_is_one_of_two_words(write_recipe):
