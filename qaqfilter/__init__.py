@@ -43,6 +43,7 @@ from qaqfilter.options import (
     RecipePath,
     RunSeed,
 )
+from qaqfilter.order import nth_smallest
 from qaqfilter.progress import Silent
 from qaqfilter.protocols import Backend, Component, Needs, PromptFormat, Resources, Source
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
@@ -51,6 +52,7 @@ from qaqfilter.reports import Observer, RunReport
 from qaqfilter.selectors import Need, Paper, Selector
 from qaqfilter.sinks import Annotates, Numbers, Sink
 from qaqfilter.table import Table
+from qaqfilter.tokens import TokenLogprobs
 from qaqfilter.types import (
     LIKELIHOODS,
     BadRecord,
@@ -130,6 +132,7 @@ __all__ = [
     "Status",
     "StoreError",
     "Table",
+    "TokenLogprobs",
     "TokenSequence",
     "TooManyBadRecords",
     "Turn",
@@ -142,6 +145,7 @@ __all__ = [
     "fractional_ranks",
     "hookimpl",
     "load_recipe",
+    "nth_smallest",
     "plan",
     "preview",
     "run",

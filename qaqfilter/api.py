@@ -132,8 +132,9 @@ def score(
     `fields`, `turns` and `store` are as there.
 
     The table has ``id``, and for each model and likelihood ``<model>.<likelihood>.logprob`` (sum,
-    nats), ``.tokens``, and ``.missing`` (why there is none, else null). With
-    ``turns="each"`` these are lists, an item for each exchange. Raises UsageError at the
+    nats), ``.tokens``, and ``.missing`` (why there is none, else null). A model with
+    ``"detail": "tokens"`` has ``.logprobs`` too, a list with the number of each token. With
+    ``turns="each"`` all these are lists, an item for each exchange. Raises UsageError at the
     first record that cannot be read, RecipeError, and other QaqfilterErrors.
     """
     from qaqfilter.tables import score_records

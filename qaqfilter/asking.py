@@ -10,8 +10,9 @@ import numpy as np
 
 from qaqfilter.columns import Columns
 from qaqfilter.costs import Cost
+from qaqfilter.details import detailed
 from qaqfilter.errors import QaqfilterError
-from qaqfilter.execution import Executor
+from qaqfilter.execution import Executor, WindowScores
 from qaqfilter.identity import fingerprint
 from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
@@ -19,7 +20,7 @@ from qaqfilter.nulls import NullLimit
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer
 from qaqfilter.scoring import ScoringStage
-from qaqfilter.store import root_of
+from qaqfilter.store_places import root_of
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Ints, Record
 
@@ -59,6 +60,7 @@ def make_stage(
         store=root_of(recipe.run.store),
         sha256=keys.sha256,
         window_seconds=recipe.run.window_seconds,
+        tokens=frozenset(n for n in likelihoods if f"{step.view(model)}.{n}" in detailed(recipe)),
     )
 
 
@@ -99,6 +101,8 @@ class Models:
             for name, column in answer.columns.items():
                 entries = self.columns.entries(answer.rows)
                 self.columns.likelihood(f"{view}.{name}").put(entries, column)
+                if name in stage.tokens:
+                    self._put_tokens(answer, view, name)
             limit.see(answer)
             cut[answer.rows] = answer.cut
             cost += answer.cost
@@ -125,3 +129,12 @@ class Models:
                 facts=facts,
             )
         )
+
+    def _put_tokens(self, answer: WindowScores, view: str, name: str) -> None:
+        if name not in answer.tokens:
+            raise QaqfilterError(
+                f"executor {self.recipe.executor.component.name!r} gave no tokens of "
+                f"{view}.{name}, which were asked for: it must hand on what its stage yields whole"
+            )
+        entries = self.columns.entries(answer.rows)
+        self.columns.put_tokens(f"{view}.{name}", entries, answer.tokens[name])

@@ -9,6 +9,8 @@ import numpy as np
 
 from qaqfilter.groups import Group
 from qaqfilter.table import Table
+from qaqfilter.token_spool import TokenSpool
+from qaqfilter.tokens import TokenLogprobs
 from qaqfilter.types import Bools, Floats, Ints, LikelihoodColumn, Status, read_only
 from qaqfilter.units import Combine, Units, pooled
 
@@ -33,6 +35,8 @@ class Columns:
     numbers: by ``<step>.<column>``, NaN where undefined or not computed.
     groups: by ``<step>.group``, the field by which it ranks, or ``<step>.<label>``.
     measured: by step, what its selector has taken from the text.
+    starts: for likelihoods that were asked for in detail, where in the spool the tokens of each
+        entry begin.
     """
 
     size: int
@@ -41,6 +45,8 @@ class Columns:
     groups: dict[str, Group] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
     units: Units | None = None
+    starts: dict[str, Ints] = field(default_factory=dict)
+    spool: TokenSpool = field(default_factory=TokenSpool)
 
     def number(self, name: str) -> Floats:
         """A column of numbers, made where there is none yet."""
@@ -65,6 +71,22 @@ class Columns:
             entries = self.size if self.units is None else self.units.total
             self.likelihoods[name] = LikelihoodColumn.empty(entries)
         return self.likelihoods[name]
+
+    def put_tokens(self, name: str, entries: Ints, tokens: TokenLogprobs) -> None:
+        """Keep the tokens of some entries of a likelihood, in any order of windows."""
+        if name not in self.starts:
+            self.starts[name] = np.zeros(len(self.likelihood(name).status), dtype=np.int64)
+        joined = tokens.joined()
+        before = np.cumsum(tokens.lengths) - tokens.lengths
+        self.starts[name][entries] = self.spool.append(joined) + before
+
+    def tokens(self, name: str, here: Ints | slice) -> TokenLogprobs:
+        """The tokens of some entries of a likelihood, none of an entry that is undefined."""
+        column = self.likelihoods[name]
+        lengths = np.where(column.status[here] == Status.OK, column.tokens[here], 0)
+        lengths = lengths.astype(np.int64)
+        starts = self.starts[name][here] if name in self.starts else np.zeros_like(lengths)
+        return TokenLogprobs(self.spool.values(), starts, lengths)
 
     def entries(self, rows: Ints) -> Ints:
         """Which entries of a likelihood's column are those of `rows`."""
@@ -106,7 +128,9 @@ class Columns:
     ) -> Table:
         """The same with a row for each unit, `how` being how they are combined."""
         if self.units is None:
-            return self.table(step, rows, needs)
+            table = self.table(step, rows, needs)
+            table.tokens = self._tokens(rows, needs)
+            return table
         counts = self.units.counts(rows)
         numbers = {name: np.repeat(values[rows], counts) for name, values in self.numbers.items()}
         return Table(
@@ -115,13 +139,26 @@ class Columns:
             _bare(step, numbers) | numbers,
             counts=counts,
             how=how,
+            tokens=self._tokens(rows, needs),
         )
 
     def _likelihoods(
         self, rows: Ints, needs: Sequence[tuple[str, str]]
     ) -> dict[str, LikelihoodColumn]:
-        here = slice(None) if len(rows) == self.size else self.entries(rows)
+        here = self._here(rows)
         return {name: self.likelihoods[stored].take(here) for name, stored in needs}
+
+    def _tokens(self, rows: Ints, needs: Sequence[tuple[str, str]]) -> dict[str, TokenLogprobs]:
+        here = self._here(rows)
+        return {
+            name: self.tokens(stored, here)
+            for name, stored in needs
+            # Where nothing is defined there is nothing to miss.
+            if stored in self.starts or (self.likelihoods[stored].status[here] != Status.OK).all()
+        }
+
+    def _here(self, rows: Ints) -> Ints | slice:
+        return slice(None) if len(rows) == self.size else self.entries(rows)
 
 
 def _bare(step: str, numbers: dict[str, Floats]) -> dict[str, Floats]:

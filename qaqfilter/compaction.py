@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from qaqfilter.identity import Score
+from qaqfilter.part_kinds import Kind
 from qaqfilter.parts import (
     OUR_NAME,
     Part,
@@ -27,6 +29,7 @@ from qaqfilter.parts import (
     write_part,
     written_whole,
 )
+from qaqfilter.token_parts import TOKENS
 from qaqfilter.types import LikelihoodColumn, Status
 
 log = logging.getLogger(__name__)
@@ -50,10 +53,11 @@ def tidy(folder: Path) -> None:
     Ctrl-C or an error they want to be out.
     """
     try:
-        if len(parts_of(folder)) > MANY:
-            small = _small(folder)
-            if len(small) > MANY:
-                _join_all(small[:AT_ONCE])
+        for kind in KINDS:
+            if len(parts_of(folder / kind.folder)) > MANY:
+                small = _small(folder, kind)
+                if len(small) > MANY:
+                    _join_all(small[:AT_ONCE], kind)
     except OSError as error:
         log.warning("%s: its parts could not be joined (%s); no score is lost", folder, error)
 
@@ -61,12 +65,13 @@ def tidy(folder: Path) -> None:
 def compact(folder: Path) -> None:
     """Join all small parts of a folder, and remove what killed writers left. Raises OSError."""
     sweep(folder)
-    _join_all(_small(folder))
+    for kind in KINDS:
+        _join_all(_small(folder, kind), kind)
 
 
 def sweep(folder: Path) -> None:
     """Remove `.partial` files that nobody can still be writing."""
-    for path in folder.glob("*.partial"):
+    for path in (p for kind in KINDS for p in (folder / kind.folder).glob("*.partial")):
         with suppress(OSError):  # gone already, or somebody else's: not worth a word
             old = time.time() - path.stat().st_mtime > LEFT_OVER_SECONDS
             if old and OUR_NAME.fullmatch(path.name):
@@ -103,27 +108,71 @@ def without_duplicates(parts: Iterable[Part]) -> Part:
     return Part(keys[rows], LikelihoodColumn(logprob[rows], tokens[rows], status[rows]))
 
 
-def _small(folder: Path) -> list[tuple[Path, int]]:
-    """The parts that may be joined, with their scores."""
-    rows = ((path, try_read(read_rows, path)) for path in parts_of(folder))
-    return [(path, count) for path, count in rows if count is not None and count < TARGET // 2]
+class ScoreParts:
+    """The kind of the parts with the sums; `weight` counts scores."""
+
+    folder = "."
+
+    @property
+    def target(self) -> int:
+        """Scores of a joined part."""
+        return TARGET
+
+    def of(self, values: Mapping[bytes, Score]) -> Part:
+        """At least one."""
+        return Part.of(values)
+
+    def write(self, file: BinaryIO, part: Part) -> None:
+        """Raises OSError."""
+        write_part(file, part)
+
+    def read(self, path: Path) -> Part:
+        """Raises OSError or ValueError for a damaged file."""
+        return read_part(path)
+
+    def value(self, part: Part, row: int) -> Score:
+        """One score."""
+        scores = part.scores
+        return Score(float(scores.logprob[row]), int(scores.tokens[row]), int(scores.status[row]))
+
+    def better(self, one: Score, other: Score) -> Score:
+        """See the function."""
+        return better(one, other)
+
+    def without_duplicates(self, parts: Iterable[Part]) -> Part:
+        """See the function."""
+        return without_duplicates(parts)
+
+    def weight(self, path: Path) -> int:
+        """Scores of a part, from its footer."""
+        return read_rows(path)
 
 
-def _join_all(small: Iterable[tuple[Path, int]]) -> None:
-    for group in _groups(small):
-        _join(group)
+SCORES = ScoreParts()
+KINDS: tuple[Kind[Any, Any], ...] = (SCORES, TOKENS)
 
 
-def _groups(small: Iterable[tuple[Path, int]]) -> Iterator[list[Path]]:
-    """Neighbours that come to TARGET scores: no more than a group's are in memory at a time."""
+def _small(folder: Path, kind: Kind[Any, Any]) -> list[tuple[Path, int]]:
+    """The parts that may be joined, with their weight."""
+    found = ((path, try_read(kind.weight, path)) for path in parts_of(folder / kind.folder))
+    return [(path, n) for path, n in found if n is not None and n < kind.target // 2]
+
+
+def _join_all(small: Iterable[tuple[Path, int]], kind: Kind[Any, Any]) -> None:
+    for group in _groups(small, kind.target):
+        _join(group, kind)
+
+
+def _groups(small: Iterable[tuple[Path, int]], target: int) -> Iterator[list[Path]]:
+    """Neighbours that come to `target`: no more than a group's are in memory at a time."""
     group: list[Path] = []
-    scores = 0
+    weight = 0
     for path, count in small:
         group.append(path)
-        scores += count
-        if scores >= TARGET:
+        weight += count
+        if weight >= target:
             yield group
-            group, scores = [], 0
+            group, weight = [], 0
     yield group
 
 
@@ -131,8 +180,8 @@ class _OvertakenError(Exception):
     """Somebody else has joined these parts."""
 
 
-def _join(group: Iterable[Path]) -> None:
-    found = ((path, try_read(read_part, path)) for path in group)
+def _join(group: Iterable[Path], kind: Kind[Any, Any]) -> None:
+    found = ((path, try_read(kind.read, path)) for path in group)
     parts = {path: part for path, part in found if part is not None}
     if len(parts) < 2:
         return
@@ -140,7 +189,7 @@ def _join(group: Iterable[Path]) -> None:
     joined = new_path(first.parent, began=first.name.partition("-")[0])
     try:
         with written_whole(joined) as file:
-            write_part(file, without_duplicates(parts.values()))
+            kind.write(file, kind.without_duplicates(parts.values()))
             # Two joined parts with the same scores would be right, but large, and stay for ever.
             if not all(path.exists() for path in parts):
                 raise _OvertakenError

@@ -11,8 +11,16 @@ from qaqfilter.annotating import annotatable
 from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
+from qaqfilter.details import detailed
 from qaqfilter.errors import TooManyBadRecords
-from qaqfilter.finishing import account, has_card, publish, scores_file, write_sink
+from qaqfilter.finishing import (
+    account,
+    has_card,
+    publish,
+    scores_file,
+    tokens_file,
+    write_sink,
+)
 from qaqfilter.input_parts import differences
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import Order
@@ -27,6 +35,7 @@ from qaqfilter.run_directory import RunDirectory
 from qaqfilter.run_places import Place, place_of
 from qaqfilter.spooling import Spools
 from qaqfilter.stream import RecordStream
+from qaqfilter.token_spool import TokenSpool
 from qaqfilter.writing import labelled
 
 
@@ -61,7 +70,8 @@ def run_recipe(
             return finished_already(directory.manifest, stream.parts, observer)
         _tell_changes(stream, directory, observer)
         manager.run_started(recipe.resolved(), str(place.where))
-        columns = Columns(stream.records, units=stream.units)
+        spool = TokenSpool(directory.desk)
+        columns = Columns(stream.records, units=stream.units, spool=spool)
         noting = partial(directory.note_input, stream.parts)
         models = Models(recipe, manager, observer, stream, columns, noting)
         chain = Chain(recipe, manager, observer, stream, columns, models)
@@ -125,6 +135,10 @@ def _write(chain: Chain, directory: RunDirectory, order: Order) -> None:
             scores = scores_file(chain, directory)
             closing.callback(scores.close)
             records = scores.noting(records)
+            if detailed(chain.recipe):
+                tokens = tokens_file(chain, directory, sorted(chain.columns.starts))
+                closing.callback(tokens.close)
+                records = tokens.noting(records)
         if order.command == "score":
             for _ in records:
                 chain.observer.advanced(1, 0)

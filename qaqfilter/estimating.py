@@ -24,7 +24,7 @@ from qaqfilter.manager import PluginManager
 from qaqfilter.memory import PROCESS, SCORE, bytes_a_record
 from qaqfilter.options import STDOUT
 from qaqfilter.planning import Plan
-from qaqfilter.preparing import Preparer
+from qaqfilter.preparing import Prepared, Preparer
 from qaqfilter.protocols import CountsWork, EstimatesMemory, Source
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer
@@ -123,7 +123,8 @@ class _Planned:
             for window in self.stream.windows(rows, self.recipe.run.window):
                 with culprit.blamed("preparing its texts"):
                     prepared = prepare(window)
-                counts.add(prepared.plan, store)
+                wanted = _detailed(stage, prepared, likelihoods)
+                counts.add(prepared.plan, store, wanted)
                 counts.cut += int((prepared.cut > 0).sum())
                 for number, name in enumerate(likelihoods):
                     status = prepared.status[:, number]
@@ -180,11 +181,11 @@ class _Counts:
     shared: int = 0
     _beginnings: set[tuple[int, ...]] = field(default_factory=set)
 
-    def add(self, plan: Plan, store: ScoreStore | None) -> None:
+    def add(self, plan: Plan, store: ScoreStore | None, detailed: Sequence[bool]) -> None:
         self.sequences += len(plan.sequences)
         self.asked += plan.asked
         self.planned += plan.tokens
-        known = _known(plan, store)
+        known = _known(plan, store, detailed)
         for index, sequence in enumerate(plan.sequences):
             self.longest = max(self.longest, len(sequence.ids))
             if index in known:
@@ -195,14 +196,24 @@ class _Counts:
                 self._beginnings.add(beginning)
 
 
-def _known(plan: Plan, store: ScoreStore | None) -> set[int]:
+def _known(plan: Plan, store: ScoreStore | None, detailed: Sequence[bool]) -> set[int]:
     """The sequences of which the store knows all that is asked for."""
     if store is None:
         return set()
     keys = plan.keys()
     found = store.find(keys)
+    wanted = [key for key, want in zip(keys, detailed, strict=True) if want and key in found]
+    tokens = store.tokens.find(wanted) if wanted else {}
+    lacking = {key for key in wanted if found[key].status == Status.OK and key not in tokens}
+    found = {key: score for key, score in found.items() if key not in lacking}
     users = enumerate(plan.requests_by_sequence())
     return {index for index, requests in users if all(keys[r] in found for r in requests)}
+
+
+def _detailed(stage: ScoringStage, prepared: Prepared, likelihoods: Sequence[str]) -> list[bool]:
+    """For each request of a plan whether it is wanted by the token."""
+    _, likelihood = np.nonzero(prepared.status == Status.OK)
+    return [likelihoods[number] in stage.tokens for number in likelihood.tolist()]
 
 
 def _store(stage: ScoringStage, facts: Mapping[str, object]) -> ScoreStore | None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from qaqfilter.costs import Cost
+from qaqfilter.tokens import TokenLogprobs
 from qaqfilter.types import Ints, LikelihoodColumn, Origin, Window
 
 
@@ -32,7 +33,8 @@ class WindowScores:
     A column has `Record.units` entries for each record of the window, in order.
     `cut` holds how many tokens were cut off the end of each record's answer; `batch_tokens` and
     `facts` are those of the backend that computed it. `not_finite` are records with a likelihood
-    that is NaN or infinite, `refused` those that the prompt cannot show.
+    that is NaN or infinite, `refused` those that the prompt cannot show. `tokens` has, for the
+    likelihoods that were asked for in detail, as many rows as their column.
     """
 
     rows: Ints
@@ -43,6 +45,7 @@ class WindowScores:
     facts: Mapping[str, object]
     not_finite: Nulls | None = None
     refused: Nulls | None = None
+    tokens: Mapping[str, TokenLogprobs] = field(default_factory=dict)
 
 
 class Stage(Protocol):

@@ -21,6 +21,7 @@ from qaqfilter.run_directory import CARD, RunDirectory
 from qaqfilter.run_lock import now
 from qaqfilter.scores_file import SCORES, ScoresFile
 from qaqfilter.sinks import Sink
+from qaqfilter.tokens_file import TOKENS, TokensFile
 from qaqfilter.types import Record
 from qaqfilter.writing import write_records
 
@@ -34,6 +35,12 @@ def scores_file(chain: Chain, directory: RunDirectory) -> ScoresFile:
     """The scores.parquet of a run, to be filled."""
     digest = whole_digest(chain.stream.parts)
     return ScoresFile(directory.partial / SCORES, chain.fates, chain.columns, digest)
+
+
+def tokens_file(chain: Chain, directory: RunDirectory, names: Sequence[str]) -> TokensFile:
+    """The tokens.parquet of a run, to be filled."""
+    digest = whole_digest(chain.stream.parts)
+    return TokensFile(directory.partial / TOKENS, chain.columns, names, digest)
 
 
 def write_sink(chain: Chain, records: Iterable[Record], directory: RunDirectory) -> None:

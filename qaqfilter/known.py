@@ -8,11 +8,13 @@ from typing import Any
 
 from qaqfilter.addresses import Address
 from qaqfilter.columns import Columns
+from qaqfilter.details import detailed, wanted_by
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.input_parts import whole_digest
 from qaqfilter.manifest import Manifest, as_written, changed_keys, read_manifest
 from qaqfilter.recipe import Recipe
 from qaqfilter.scores_file import SCORES, Scored, read_scores
+from qaqfilter.tokens_file import TOKENS, likelihoods_in, load_tokens
 
 
 def known_numbers(
@@ -47,6 +49,25 @@ def known_numbers(
         )
     _forget(scored.columns, manifest.recipe, now)
     return manifest, scored
+
+
+def known_tokens(folder: Path, manifest: Manifest, scored: Scored, recipe: Recipe) -> Sequence[str]:
+    """The likelihoods that the recipe wants by the token and the run in `folder` has so.
+
+    Those that selectors ask for are loaded. A likelihood that is wanted and is there as a sum
+    alone is forgotten: it has to be scored again, and is missing like one that never was.
+    """
+    columns, wanted = scored.columns, detailed(recipe)
+    there: Sequence[str] = ()
+    if wanted and TOKENS in manifest.files:
+        there = likelihoods_in(folder / TOKENS, scored.input_digest, columns.size)
+    for name in wanted.difference(there):
+        columns.likelihoods.pop(name, None)
+    found = [name for name in there if name in wanted and name in columns.likelihoods]
+    asked = {f"{step.view(m)}.{name}" for step in recipe.steps for m, name in wanted_by(step)}
+    if needed := [name for name in found if name in asked]:
+        load_tokens(folder / TOKENS, columns, needed)
+    return found
 
 
 def _of_source(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,4 +110,6 @@ def _view(view: str, recipe: Mapping[str, Any], steps: Mapping[str, Any]) -> Any
     step, at, model = view.rpartition("@")
     block = recipe["models"].get(model)
     prompt = steps.get(step, {}).get("prompt") if at else None
+    if block is not None:
+        block = {key: value for key, value in block.items() if key != "detail"}
     return None if block is None or (at and prompt is None) else (block, prompt)

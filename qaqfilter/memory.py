@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qaqfilter.details import detailed
 from qaqfilter.recipe import Recipe
 from qaqfilter.selectors import Measures
 
@@ -20,6 +21,7 @@ def bytes_a_record(recipe: Recipe, units: float = 1) -> int:
     """
     needs = {(step.view(m), name) for step in recipe.steps for m, name in step.needs}
     held = units * len(needs) * (8 + 4 + 1)  # sum, tokens and status
+    held += units * 8 * len(detailed(recipe))  # where the tokens begin; they are in a file
     held += 2 * 2 + 2 * 8 + 8  # its fate, and its place among those that are left
     for step in recipe.steps:
         held += 8 * len(step.selector.columns)

@@ -1,6 +1,6 @@
 """The files of the score store: parquet, written whole or not at all, checked when read.
 
-    <time>-<random>.parquet    a part: key, logprob, tokens, status
+    <time>-<random>.parquet    a part: key, logprob, tokens, status (others: token_parts.py)
     <time>-<random>.partial    a file that is being written, or was when its writer was killed
     <time>-<random>.damaged    a part that was found damaged
 
@@ -106,25 +106,25 @@ def write_part(file: BinaryIO, part: Part) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    keys = pa.py_buffer(np.ascontiguousarray(part.keys))
     columns = (part.scores.logprob, part.scores.tokens, part.scores.status)
-    table = pa.Table.from_arrays(
-        [
-            pa.FixedSizeBinaryArray.from_buffers(
-                pa.binary(KEY_BYTES), len(part.keys), [None, keys]
-            ),
-            *map(pa.array, columns),
-        ],
-        schema=_schema(),
-    )
+    arrays = [key_array(part.keys), *map(pa.array, columns)]
+    table = pa.Table.from_arrays(arrays, schema=_schema())
     pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+
+
+def key_array(keys: NDArray[np.uint8]) -> Any:
+    """Keys as an arrow array."""
+    import pyarrow as pa
+
+    buffer = pa.py_buffer(np.ascontiguousarray(keys))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY_BYTES), len(keys), [None, buffer])
 
 
 def read_part(path: Path) -> Part:
     """A part's keys and scores. Raises OSError or ValueError for a damaged file."""
-    table = _table(path, _schema().names)
+    table = read_columns(path, _schema().names)
     columns: Any = {name: table[name].to_numpy() for name in ("logprob", "tokens", "status")}
-    part = Part(_keys(table), LikelihoodColumn(**columns))
+    part = Part(keys_in(table), LikelihoodColumn(**columns))
     if wrong := int(np.count_nonzero(~_possible(part.scores))):
         raise ValueError(f"{wrong} of its {len(part.keys)} scores cannot be")
     return part
@@ -132,12 +132,12 @@ def read_part(path: Path) -> Part:
 
 def read_keys(path: Path) -> NDArray[np.uint8]:
     """A part's keys alone, [rows, KEY_BYTES]. Raises as `read_part`."""
-    return _keys(_table(path, ["key"]))
+    return keys_in(read_columns(path, ["key"]))
 
 
 def read_rows(path: Path) -> int:
     """How many scores a part holds, from its footer. Raises as `read_part`."""
-    with _opened(path) as file:
+    with opened_part(path) as file:
         return int(file.metadata.num_rows)
 
 
@@ -185,15 +185,23 @@ def _schema() -> Any:
     )
 
 
+def token_schema() -> Any:
+    """Of parts that hold the tokens of scores (token_parts.py)."""
+    import pyarrow as pa
+
+    numbers = pa.list_(pa.field("element", pa.float32(), nullable=False))
+    return pa.schema({"key": pa.binary(KEY_BYTES), "logprobs": numbers})
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened_part(path: Path) -> Iterator[Any]:
     """A parquet file whose pages are checked; of the footer what can be."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, memory_map=False) as file:
-            if not file.schema_arrow.equals(_schema()):
+            if file.schema_arrow not in (_schema(), token_schema()):
                 raise ValueError("its columns are not those of a part")
             if not file.metadata.num_rows:
                 raise ValueError("there is no score in it")  # nobody writes such a part
@@ -202,18 +210,21 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ValueError(str(error)) from error
 
 
-def _table(path: Path, columns: list[str]) -> Any:
-    with _opened(path) as file:
+def read_columns(path: Path, columns: list[str]) -> Any:
+    """Some columns of a part, whole and without gaps. Raises as `read_part`."""
+    with opened_part(path) as file:
         table = file.read(columns, use_threads=False)
         if len(table) != file.metadata.num_rows:
             raise ValueError(f"{len(table)} of its {file.metadata.num_rows} scores are there")
+    if table.column_names != columns:
+        raise ValueError("its columns are not those of a part of its kind")
     if any(column.null_count for column in table.columns):
         raise ValueError("there are gaps in its columns")
     return table
 
 
-def _keys(table: Any) -> NDArray[np.uint8]:
-    """Without a Python object for each."""
+def keys_in(table: Any) -> NDArray[np.uint8]:
+    """The keys of a part's table, without a Python object for each."""
     keys = table["key"].combine_chunks()
     joined = np.frombuffer(keys.buffers()[1], np.uint8).reshape(-1, KEY_BYTES)
     return joined[keys.offset : keys.offset + len(keys)]

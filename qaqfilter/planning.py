@@ -15,6 +15,7 @@ import numpy as np
 from qaqfilter.encoding import Encoded
 from qaqfilter.errors import BackendError
 from qaqfilter.identity import score_key
+from qaqfilter.tokens import TokenValues
 from qaqfilter.types import Floats, LikelihoodColumn, Status, TokenSequence
 
 Results = Sequence[Sequence[Floats]]
@@ -65,6 +66,13 @@ class Plan:
             np.where(finite, tokens, 0),
             np.where(finite, Status.OK, Status.NOT_FINITE).astype(np.int8),
         )
+
+    def details(
+        self, results: Mapping[int, Sequence[Floats]], requests: Sequence[int]
+    ) -> list[TokenValues]:
+        """The tokens' own log-probabilities for each of `requests`, from checked results."""
+        routes = (self.routes[request] for request in requests)
+        return [results[sequence][span].astype(np.float32) for sequence, span in routes]
 
 
 def plan(records: Iterable[Sequence[Encoded]]) -> Plan:

@@ -42,6 +42,11 @@ class ModelKeys(Options):
         "`cut_answer`: cut the end of the answer by as many tokens in all four likelihoods. "
         "A query is never cut. The column `<model>.cut` tells how many tokens went.",
     )
+    detail: Literal["sums", "tokens"] = Field(
+        "sums",
+        description="`tokens`: every token's log-probability is kept too, in the score store and "
+        "in `tokens.parquet`. Selectors that need them ask by themselves.",
+    )
     sha256: Sha256 = Field(
         None,
         description="The SHA-256 of the weights, 64 hexadecimal digits, or `{file name: digest}` "

@@ -24,7 +24,8 @@ from qaqfilter.run_places import FOLDERS, Folder, Place
 from qaqfilter.types import BadRecord
 
 CARD = "README.md"
-OUTPUTS = (*FOLDERS, "kept.*", "kept-*.*", "rejected.*", "scores.parquet", "spool-*.*")
+_FILES = "kept.* kept-*.* rejected.* scores.parquet tokens.parquet spool-*.*"
+OUTPUTS = (*FOLDERS, *_FILES.split())
 """What a run would overwrite; the quarantine may be that of a run with too many bad records."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_ROOM = "; make room, or name another folder with --set output.path=..."

@@ -14,11 +14,10 @@ What each column is stands in the file's metadata too: nothing has to be guessed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
@@ -31,25 +30,21 @@ from qaqfilter.arrow_columns import (
     words,
 )
 from qaqfilter.columns import Columns, Measured
-from qaqfilter.errors import RunDirectoryError
 from qaqfilter.fates import Fates
 from qaqfilter.groups import Group
-from qaqfilter.types import Record
+from qaqfilter.row_files import PLACE, Places, RowFile, about, opened_rows
 
 SCORES = "scores.parquet"
-CHUNK = 10_000
-"""Rows that are written at a time."""
-KEY = b"qaqfilter"
-_PLACE = ("id", "part", "ordinal")
 
 
-class ScoresFile:
+class ScoresFile(RowFile):
     """Writes the columns and fates of a run; which record a row is comes from outside."""
 
     def __init__(self, path: Path, fates: Fates, columns: Columns, input_digest: str) -> None:
-        self._path, self._fates, self._columns = path, fates, _in_order(columns, fates.steps)
+        self._fates, self._columns = fates, _in_order(columns, fates.steps)
         columns = self._columns
-        self._metadata = orjson.dumps(
+        super().__init__(
+            path,
             {
                 "format": 1,
                 "input_digest": input_digest,
@@ -57,56 +52,11 @@ class ScoresFile:
                 "numbers": list(columns.numbers),
                 "measured": {step: sorted(m.names) for step, m in columns.measured.items()},
                 "groups": list(columns.groups),
-            }
+            },
         )
-        self._first = 0
-        self._writer: Any = None
 
-    def noting(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The same records, every one of which becomes a row as it passes."""
-        import pyarrow as pa
-
-        places: list[tuple[str, str, int]] = []
-
-        def flush() -> None:
-            columns = list(zip(*places, strict=True)) or [(), (), ()]
-            kinds = (pa.string(), pa.string(), pa.int64())
-            arrays = [pa.array(c, type=t) for c, t in zip(columns, kinds, strict=True)]
-            self._write(arrays)
-            places.clear()
-
-        for record in records:
-            places.append((record.id, record.origin.part, record.origin.ordinal))
-            if len(places) == CHUNK:
-                flush()
-            yield record
-        flush()
-
-    def copy(self, places: Iterable[Places]) -> None:
-        """All rows, from an earlier file's `places`."""
-        for piece in places:
-            self._write(list(piece))
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.close()
-
-    def _write(self, places: list[Any]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        here = slice(self._first, self._first + len(places[0]))
-        named = dict(zip(_PLACE, places, strict=True)) | dict(self._arrays(here))
-        table = pa.table(named).replace_schema_metadata({KEY: self._metadata})
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(
-                self._path, table.schema, compression="zstd", write_page_checksum=True
-            )
-        self._writer.write_table(table)
-        self._first = here.stop
-
-    def _arrays(self, here: slice) -> Iterator[tuple[str, Any]]:
+    def arrays(self, here: slice) -> Iterator[tuple[str, Any]]:
+        """What became of the rows, and every column."""
         import pyarrow as pa
 
         fates, columns = self._fates, self._columns
@@ -140,14 +90,6 @@ def _in_order(columns: Columns, steps: Sequence[str]) -> Columns:
     )
 
 
-class Places(NamedTuple):
-    """Which records some rows are: arrow arrays of labels, parts and ordinals."""
-
-    id: Any
-    part: Any
-    ordinal: Any
-
-
 @dataclass(frozen=True, slots=True)
 class Scored:
     """What a scores.parquet holds. Which record a row is stays in the file until it is asked."""
@@ -160,14 +102,14 @@ class Scored:
 
     def places(self) -> Iterator[Places]:
         """All rows in order, a piece at a time. Raises RunDirectoryError if the file is another."""
-        with _opened(self.path) as file:
-            if _metadata(file) != self.written or file.metadata.num_rows != self.columns.size:
+        with opened_rows(self.path) as file:
+            if about(file) != self.written or file.metadata.num_rows != self.columns.size:
                 raise ValueError("somebody else wrote it anew")
             # Without rows there is a piece all the same, so that a copy has the columns.
-            for batch in file.iter_batches(CHUNK, columns=list(_PLACE)):
+            for batch in file.iter_batches(ScoresFile.chunk, columns=list(PLACE)):
                 yield Places(*batch.columns)
             if not self.columns.size:
-                yield Places(*(column.combine_chunks() for column in file.read(list(_PLACE))))
+                yield Places(*(column.combine_chunks() for column in file.read(list(PLACE))))
 
     def label(self, row: int) -> str:
         """Which record a row is, for messages: ``id (part#ordinal)``."""
@@ -181,30 +123,12 @@ class Scored:
 
 def read_scores(path: Path) -> Scored:
     """Read what a ScoresFile wrote. Raises RunDirectoryError, naming the file."""
-    with _opened(path) as file:
+    with opened_rows(path) as file:
         return _read(path, file)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield file
-    except (OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's are kinds of these
-        raise RunDirectoryError(
-            f"{path} cannot be read ({error}): make it anew with `qaqfilter score`"
-        ) from error
-
-
-def _metadata(file: Any) -> bytes:
-    found: bytes = (file.schema_arrow.metadata or {})[KEY]
-    return found
-
-
 def _read(path: Path, file: Any) -> Scored:
-    written = _metadata(file)
+    written = about(file)
     described = orjson.loads(written)
 
     def column(name: str) -> Any:  # one at a time: half the memory of all at once

@@ -2,50 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from qaqfilter.ahead import one_ahead
-from qaqfilter.batching import plan_batches
+from qaqfilter.answering import Answerer, Progress, Tokens
 from qaqfilter.blame import Culprit
 from qaqfilter.blocks import Block
-from qaqfilter.costs import Cost
 from qaqfilter.digests import VerifiedResources
 from qaqfilter.execution import WindowScores
 from qaqfilter.hanging import Watch
-from qaqfilter.identity import Score
-from qaqfilter.metering import Clock, cost_of, records_done, work_of
 from qaqfilter.nulls import not_finite
 from qaqfilter.opening import Opened, opened
 from qaqfilter.options import LOCATION, fields_marked
-from qaqfilter.planning import Plan, Results, check_results
 from qaqfilter.preparing import Prepared, Preparer
-from qaqfilter.protocols import Backend, LoadsLate, PromptFormat, Resources
+from qaqfilter.protocols import Backend, PromptFormat, Resources
 from qaqfilter.recipe_keys import TooLong
 from qaqfilter.store import ScoreStore, open_store
-from qaqfilter.types import (
-    Floats,
-    Ints,
-    LikelihoodColumn,
-    Record,
-    Status,
-    TokenSequence,
-    Window,
-)
+from qaqfilter.tokens import TokenLogprobs
+from qaqfilter.types import Ints, LikelihoodColumn, Record, Status, Window
 from qaqfilter.units import pooled
-
-Progress = Callable[[int, int], None]
-"""Called with (records done, tokens done) after every batch."""
 
 
 @dataclass(slots=True)
 class ScoringStage:
-    """One model, one prompt, and the likelihoods that are wanted of every record."""
+    """One model, one prompt, and the likelihoods that are wanted of every record.
+
+    `tokens` are those of them that are wanted token by token too.
+    """
 
     model: str
     backend: Block
@@ -57,6 +45,7 @@ class ScoringStage:
     progress: Progress = lambda records, tokens: None
     sha256: str | Mapping[str, str] | None = None
     window_seconds: float | None = None
+    tokens: frozenset[str] = frozenset()
 
     @property
     def culprit(self) -> Culprit:
@@ -83,6 +72,7 @@ class ScoringStage:
                 store=store,
                 progress=self.progress,
                 window_seconds=self.window_seconds,
+                tokens=self.tokens,
             )
 
     @property
@@ -115,17 +105,17 @@ class Scorer:
         store: ScoreStore | None = None,
         progress: Progress = lambda records, tokens: None,
         window_seconds: float | None = None,
+        tokens: Collection[str] = (),
     ) -> None:
         self._model = Culprit(model) if isinstance(model, str) else model
-        self._load = backend.load if isinstance(backend, LoadsLate) else lambda: None
         self._backend = backend
         self._likelihoods = tuple(likelihoods)
-        self._store = store
-        self._progress = progress
+        self._detailed = np.array([name in tokens for name in likelihoods], dtype=np.bool_)
         self._prepare = Preparer(backend, prompt, likelihoods, too_long)
         # Two, since the next window is tokenised while the model works on this one.
         self._watch = Watch(self._model, window_seconds)
         self._watch_ahead = Watch(self._model, window_seconds)
+        self._answers = Answerer(self._model, backend, self._watch, store, progress)
 
     def __call__(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
         """Yield one WindowScores a window, in order."""
@@ -147,7 +137,10 @@ class Scorer:
         window, owner = prepared.window, prepared.owner
         # Which exchange and which likelihood each request of the plan belongs to.
         exchange, likelihood = np.nonzero(prepared.status == Status.OK)
-        answers, cost = self._answers(prepared.plan, owner[exchange], len(window.records))
+        detailed = self._detailed[likelihood] if self._detailed.any() else None
+        answers, found, cost = self._answers(
+            prepared.plan, owner[exchange], len(window.records), detailed
+        )
         columns = {}
         for number, name in enumerate(self._likelihoods):
             column = LikelihoodColumn.empty(len(owner))
@@ -169,52 +162,35 @@ class Scorer:
             facts,
             nulls,
             prepared.refused,
+            {} if found is None else self._tokens(found, exchange, likelihood, columns, counts),
         )
 
-    def _answers(self, plan: Plan, record: Ints, records: int) -> tuple[LikelihoodColumn, Cost]:
-        """The plan's likelihoods, from the store or from the backend, and what they cost."""
-        clock = Clock()
-        # Asked for its budget, a backend may load the model.
-        with clock, self._model.blamed("choosing its batch size"):
-            before = work_of(self._backend)
-            # Planned before the store is asked, and computed whole where anything is missing: so
-            # the batches, and with them the last digits, are those of an uninterrupted run.
-            batches = plan_batches(plan.sequences, self._backend.batch_tokens)
-        ready, *done = records_done(plan, batches, record, records)
-        self._progress(ready, 0)
-        users = plan.requests_by_sequence()
-        keys: Sequence[Any] = range(len(plan.routes))  # without a store, any name will do
-        known: dict[Any, Score] = {}
-        if self._store is not None:
-            with self._model.blamed("encoding texts"):  # as what is no token id
-                keys = plan.keys()
-            known |= self._store.find(keys)
-        stored = 0
-        for batch, finished in zip(batches, done, strict=True):
-            requests = sorted(request for index in batch for request in users[index])
-            given = [plan.sequences[i] for i in batch]
-            tokens = sum(len(sequence.ids) for sequence in given)
-            if all(keys[request] in known for request in requests):
-                stored += tokens
-            else:
-                with clock, self._model.blamed("scoring"):
-                    answered = self._ask(given)
-                results = dict(zip(batch, answered, strict=True))
-                fresh = _scores(plan, results, requests, keys)
-                # What came first counts: it is what a run that goes on from here will find.
-                new = {key: score for key, score in fresh.items() if key not in known}
-                known |= new
-                if self._store is not None:
-                    self._store.add(new)
-            self._progress(finished, tokens)
-        with self._model.blamed("counting its work"):
-            cost = cost_of(plan, stored, before, work_of(self._backend), clock.seconds)
-        return _column([known[key] for key in keys]), cost
-
-    def _ask(self, sequences: Sequence[TokenSequence]) -> Results:
-        """The backend's answers, checked."""
-        self._load()  # here, where nobody looks at the watch
-        return check_results(sequences, self._watch.call(self._backend.logprobs, sequences))
+    def _tokens(
+        self,
+        found: Tokens,
+        exchange: Ints,
+        likelihood: Ints,
+        columns: Mapping[str, LikelihoodColumn],
+        counts: Ints,
+    ) -> dict[str, TokenLogprobs]:
+        """By likelihood, for each unit the tokens of its exchanges, as many as its column says."""
+        nothing = np.empty(0, dtype=np.float32)
+        ends = np.cumsum(counts)
+        tokens = {}
+        for number in np.flatnonzero(self._detailed).tolist():
+            name = self._likelihoods[number]
+            arrays = [nothing] * int(counts.sum())
+            for request in np.flatnonzero(likelihood == number).tolist():
+                one = found[request]
+                arrays[exchange[request]] = nothing if one is None else one
+            defined = (columns[name].status == Status.OK).tolist()
+            tokens[name] = TokenLogprobs.of(
+                [
+                    np.concatenate(arrays[first:end]) if there else nothing
+                    for first, end, there in zip(ends - counts, ends, defined, strict=True)
+                ]
+            )
+        return tokens
 
 
 def _exchanges_by_unit(records: Sequence[Record]) -> Ints:
@@ -223,27 +199,3 @@ def _exchanges_by_unit(records: Sequence[Record]) -> Ints:
     for record in records:
         counts += [len(record.earlier) + 1] if record.pooled else [1] * record.units
     return np.array(counts, dtype=np.int64)
-
-
-def _column(scores: Sequence[Score]) -> LikelihoodColumn:
-    logprob, tokens, status = zip(*scores, strict=True) if scores else ((), (), ())
-    return LikelihoodColumn(
-        np.array(logprob, dtype=np.float64),
-        np.array(tokens, dtype=np.int32),
-        np.array(status, dtype=np.int8),
-    )
-
-
-def _scores(
-    plan: Plan,
-    results: Mapping[int, Sequence[Floats]],
-    requests: Sequence[int],
-    keys: Sequence[Any],
-) -> dict[Any, Score]:
-    """The scores of a computed batch by key; of equal keys the first."""
-    column = plan.answers(results, requests)
-    values = (column.logprob.tolist(), column.tokens.tolist(), column.status.tolist())
-    found: dict[Any, Score] = {}
-    for request, score in zip(requests, zip(*values, strict=True), strict=True):
-        found.setdefault(keys[request], Score(*score))
-    return found

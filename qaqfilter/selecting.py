@@ -14,9 +14,17 @@ from typing import Literal
 from qaqfilter.addresses import Address
 from qaqfilter.annotating import annotatable
 from qaqfilter.chain import Chain
+from qaqfilter.details import detailed
 from qaqfilter.errors import NotScored
-from qaqfilter.finishing import account, has_card, publish, scores_file, write_sink
-from qaqfilter.known import known_numbers
+from qaqfilter.finishing import (
+    account,
+    has_card,
+    publish,
+    scores_file,
+    tokens_file,
+    write_sink,
+)
+from qaqfilter.known import known_numbers, known_tokens
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import MANIFEST, Manifest, Order
 from qaqfilter.overwriting import check_recipe, say_finished
@@ -30,6 +38,8 @@ from qaqfilter.run_places import place_of
 from qaqfilter.scores_file import SCORES, Scored
 from qaqfilter.spooling import SPOOL, Spools
 from qaqfilter.stream import RecordStream
+from qaqfilter.token_spool import TokenSpool
+from qaqfilter.tokens_file import TOKENS
 from qaqfilter.types import Ints, Record
 
 _READ = (MANIFEST, SCORES, QUARANTINE, f"{SPOOL}*")
@@ -74,9 +84,10 @@ def select_recipe(
     decided = partial(
         _decided, recipe, manager, observer, selection, where=source.where, target=place.where
     )
+    read = (*_READ, TOKENS) if detailed(recipe) else _READ
     if not selection.write:
-        with source.fetched(*_READ) as folder:
-            return decided(folder=folder)[1]
+        with source.fetched(*read) as folder:
+            return decided(folder=folder, scratch=None)[1]
     order = Order("select")
     with RunDirectory(place, replace=replace, card=has_card(recipe, order)) as directory:
         there = directory.manifest
@@ -84,8 +95,8 @@ def select_recipe(
             check_recipe(there, with_fields(order, limit=there.order.limit), recipe)
             say_finished(there, observer)
             return there.report
-        with source.fetched(*_READ) as folder:
-            job, report = decided(folder=folder)
+        with source.fetched(*read) as folder:
+            job, report = decided(folder=folder, scratch=directory.desk)
             _write(job, directory)
             order = with_fields(order, limit=job.manifest.order.limit)
             return publish(report, order, job.chain, directory, job.manifest.scored_by)
@@ -99,6 +110,8 @@ class _Job:
     folder: Path
     manifest: Manifest
     scored: Scored
+    tokens: Sequence[str]
+    """The likelihoods whose tokens are in the folder and wanted."""
 
 
 def _decided(
@@ -110,10 +123,16 @@ def _decided(
     where: Path | Address,
     target: Path | Address,
     folder: Path,
+    scratch: Path | None,
 ) -> tuple[_Job, RunReport]:
-    """`folder` has the files of the run at `where`; the outputs go to `target`."""
+    """`folder` has the files of the run at `where`; the outputs go to `target`.
+
+    `scratch` is a folder for what is too large for memory, None for where temporary files go.
+    """
     started = time.monotonic()
     manifest, scored = known_numbers(folder, where, recipe, selection.score_by)
+    scored.columns.spool = TokenSpool(scratch)
+    tokens = known_tokens(folder, manifest, scored, recipe)
     manager.run_started(recipe.resolved(), str(target))
     source: Source = recipe.source.component.create(recipe.source.options)
     if isinstance(source, Spools):
@@ -125,7 +144,7 @@ def _decided(
         manifest.input,
     )
     observer.started("deciding", stream.records)
-    missing = _Missing(selection, scored)
+    missing = _Missing(selection, scored, detailed(recipe))
     chain = Chain(recipe, manager, observer, stream, scored.columns, missing)
     chain.decide_all()
     observer.advanced(stream.records, 0)
@@ -134,7 +153,7 @@ def _decided(
         observer.message(missing.sentence("rejected as not_scored are records"))
     seconds = time.monotonic() - started
     report = account(chain, target, seconds, manifest.report.duplicate_ids, ())
-    return _Job(chain, folder, manifest, scored), report
+    return _Job(chain, folder, manifest, scored, tokens), report
 
 
 @dataclass(slots=True)
@@ -143,6 +162,7 @@ class _Missing:
 
     selection: Selection
     scored: Scored
+    detailed: frozenset[str]
     found: list[tuple[str, str, str, int, int]] = field(default_factory=list)
 
     def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
@@ -162,7 +182,9 @@ class _Missing:
         lines = []
         for step, view, name, count, row in self.found:
             first = self.scored.label(row)
-            lines.append(f"  {count} records at step {step!r}: {view}.{name}; the first is {first}")
+            what_of = f"{view}.{name}"
+            what_of += ", token by token" if what_of in self.detailed else ""
+            lines.append(f"  {count} records at step {step!r}: {what_of}; the first is {first}")
         return (
             f"{what} that no run has scored:\n"
             + "\n".join(lines)
@@ -180,6 +202,10 @@ def _write(job: _Job, directory: RunDirectory) -> None:
             file = scores_file(chain, directory)
             closing.callback(file.close)
             file.copy(job.scored.places())
+            if job.tokens:
+                tokens = tokens_file(chain, directory, job.tokens)
+                closing.callback(tokens.close)
+                tokens.take(job.folder / TOKENS)
             observer.advanced(chain.stream.records, 0)
             observer.finished()
         observer.started("writing the records", chain.stream.records)

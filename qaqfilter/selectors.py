@@ -49,6 +49,18 @@ class Scores(Protocol):
 
 
 @runtime_checkable
+class WantsTokens(Protocol):
+    """A selector that computes from each token by itself: ``table.token_logprobs`` has them.
+
+    `token_needs` are those of its `needs` that it wants so. They are kept on disk, not in memory,
+    and take some hundred times the room of a sum.
+    """
+
+    @property
+    def token_needs(self) -> Sequence[Need]: ...
+
+
+@runtime_checkable
 class Measures(Protocol):
     """A selector that takes numbers from the text of one record alone."""
 

@@ -2,6 +2,7 @@
 
     <root>/<fingerprint>/facts.json
     <root>/<fingerprint>/<time>-<random>.parquet    key, logprob, tokens, status
+    <root>/<fingerprint>/tokens/...                 token by token, where asked for
 
 Nobody changes a part, and everybody writes their own: there is no lock, and any number of runs may
 use one folder. Where a key stands in several parts, the lowest sum wins, and a number beats a null:
@@ -17,33 +18,32 @@ stream, so a window finds its scores in one or two of them.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Generic, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from qaqfilter.addresses import is_address
-from qaqfilter.cache import user_cache
-from qaqfilter.compaction import better, sweep, tidy
+from qaqfilter.compaction import SCORES, sweep, tidy
 from qaqfilter.errors import StoreError
 from qaqfilter.identity import KEY_BYTES, Score, fingerprint
+from qaqfilter.part_kinds import Kind, P, V
 from qaqfilter.parts import (
     Part,
     new_path,
     parts_of,
     read_keys,
-    read_part,
     try_read,
-    write_part,
     written_whole,
 )
+from qaqfilter.token_parts import TOKENS, TokenPart
+from qaqfilter.tokens import TokenValues
 
 FLUSH_SECONDS = 5.0
 """Scores younger than this may be lost to a kill."""
@@ -60,26 +60,27 @@ class _Run(NamedTuple):
     places: NDArray[np.uint64]
 
 
-class ScoreStore:
-    """The scores of one fingerprint. `find` sees what was added before, flushed or not."""
+class KeyedStore(Generic[P, V]):
+    """What parts of one kind hold. `find` sees what was added before, flushed or not."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: Kind[P, V]) -> None:
         self.folder = folder
+        self._kind = kind
         self._paths: list[Path] = []
         self._lost: set[int] = set()
         """Numbers of parts that could not be read, as long as the index names them."""
         self._runs: list[_Run] = []
-        self._open: OrderedDict[int, Part] = OrderedDict()
-        self._pending: dict[bytes, Score] = {}
+        self._open: OrderedDict[int, P] = OrderedDict()
+        self._pending: dict[bytes, V] = {}
         self._flushed = time.monotonic()
         self._renew()
 
     def __len__(self) -> int:
-        """Scores in the parts and not yet flushed; one that stands twice counts twice."""
+        """Keys in the parts and not yet flushed; one that stands twice counts twice."""
         return sum(len(run.heads) for run in self._runs) + len(self._pending)
 
-    def find(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
-        """The scores that are known of these keys."""
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, V]:
+        """What is known of these keys."""
         found = {key: self._pending[key] for key in keys if key in self._pending}
         wanted = [key for key in dict.fromkeys(keys) if key not in found]
         with _told(self.folder):
@@ -89,27 +90,29 @@ class ScoreStore:
                 stored = self._search(wanted)
         return found | stored
 
-    def _search(self, wanted: Sequence[bytes]) -> dict[bytes, Score]:
+    def _search(self, wanted: Sequence[bytes]) -> dict[bytes, V]:
         """What the index leads to; what it should lead to and does not is `_lost` afterwards."""
-        found: dict[bytes, Score] = {}
+        found: dict[bytes, V] = {}
         if not wanted or not self._runs:
             return found
         raw = np.frombuffer(b"".join(wanted), dtype=np.uint8).reshape(-1, KEY_BYTES)
         heads = _heads(raw)
+        places: list[tuple[int, int]] = []
         for run in self._runs:
             first = np.searchsorted(run.heads, heads, side="left")
             last = np.searchsorted(run.heads, heads, side="right")
             for index in np.flatnonzero(first < last).tolist():
-                for place in run.places[first[index] : last[index]].tolist():
-                    score = self._score(place, wanted[index])
-                    if score is not None:
-                        known = found.get(wanted[index])
-                        found[wanted[index]] = score if known is None else better(known, score)
+                here = run.places[first[index] : last[index]]
+                places += [(place, index) for place in here.tolist()]
+        for place, index in sorted(places):  # each part is opened once
+            value, key = self._value(place, wanted[index]), wanted[index]
+            if value is not None:
+                found[key] = self._kind.better(found[key], value) if key in found else value
         return found
 
-    def add(self, scores: Mapping[bytes, Score]) -> None:
-        """Remember new scores; written to a part when the last one is FLUSH_SECONDS old."""
-        self._pending |= scores
+    def add(self, values: Mapping[bytes, V]) -> None:
+        """Remember what is new; written to a part when the last one is FLUSH_SECONDS old."""
+        self._pending |= values
         if self._pending and time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
@@ -119,7 +122,7 @@ class ScoreStore:
             path = new_path(self.folder)
             with _told(self.folder):
                 with written_whole(path) as file:
-                    write_part(file, Part.of(self._pending))
+                    self._kind.write(file, self._kind.of(self._pending))
                 self._pending = {}
                 self._learn(path)
         self._flushed = time.monotonic()
@@ -158,18 +161,19 @@ class ScoreStore:
             order = np.argsort(heads, kind="stable")
             self._runs = [_Run(heads[order], places[order])]
 
-    def _score(self, place: int, key: bytes) -> Score | None:
-        """The score at a place, if all of the key is the same."""
+    def _value(self, place: int, key: bytes) -> V | None:
+        """What stands at a place, if all of the key is the same."""
         part, row = self._part(place >> 32), place & 0xFFFFFFFF
         if part is None or part.keys[row].tobytes() != key:
             return None
-        scores = part.scores
-        return Score(float(scores.logprob[row]), int(scores.tokens[row]), int(scores.status[row]))
+        return self._kind.value(part, row)
 
-    def _part(self, number: int) -> Part | None:
+    def _part(self, number: int) -> P | None:
         if number in self._lost:
             return None
-        part = self._open.get(number) or try_read(read_part, self._paths[number])
+        part = self._open.get(number)
+        if part is None:
+            part = try_read(self._kind.read, self._paths[number])
         if part is None:
             self._lost.add(number)
             return None
@@ -178,6 +182,24 @@ class ScoreStore:
         if len(self._open) > OPEN_PARTS:
             self._open.popitem(last=False)
         return part
+
+
+class ScoreStore(KeyedStore[Part, Score]):
+    """The scores of one fingerprint, and their tokens, which nobody reads unless asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, SCORES)
+
+    @cached_property
+    def tokens(self) -> KeyedStore[TokenPart, TokenValues]:
+        """The log-probabilities of the tokens of some scores."""
+        return KeyedStore(self.folder / TOKENS.folder, TOKENS)
+
+    def flush(self) -> None:
+        """Write what is new as a part."""
+        super().flush()
+        if "tokens" in self.__dict__:
+            self.tokens.flush()
 
 
 @contextmanager
@@ -217,21 +239,6 @@ def _told(folder: Path) -> Iterator[None]:
             f"the score store {folder} cannot be used: {error}; name another folder with "
             "run.store, or none with run.store: false"
         ) from error
-
-
-def root_of(asked: str | Literal[False] | None) -> Path | None:
-    """The folder of the stores: the recipe's, or the default; None for none."""
-    if asked is False:
-        return None
-    return Path(asked).expanduser() if asked else default_root()
-
-
-def default_root() -> Path:
-    """QAQFILTER_STORE, or `scores` in the cache."""
-    chosen = os.environ.get("QAQFILTER_STORE")
-    if chosen and is_address(chosen):
-        raise StoreError("QAQFILTER_STORE must be a folder of this machine, and is an address")
-    return Path(chosen).expanduser() if chosen else user_cache() / "scores"
 
 
 def _heads(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from qaqfilter.tokens import TokenLogprobs
 from qaqfilter.types import Floats, Ints, LikelihoodColumn
 from qaqfilter.units import Combine, combined
 
@@ -22,10 +23,11 @@ class Table:
 
     With ``turns: each`` a record may have several rows, which follow one another: one for each
     exchange of its conversation. `counts` says how many each record has, and is None where all
-    have one; `how` is the step's `combine`.
+    have one; `how` is the step's `combine`. `tokens` has the likelihoods that were asked for in
+    detail, by the same names.
     """
 
-    __slots__ = ("_counts", "_how", "columns", "likelihoods", "rows")
+    __slots__ = ("_counts", "_how", "columns", "likelihoods", "rows", "tokens")
 
     def __init__(
         self,
@@ -35,10 +37,12 @@ class Table:
         *,
         counts: Ints | None = None,
         how: Combine = "mean",
+        tokens: Mapping[str, TokenLogprobs] | None = None,
     ) -> None:
         self.rows = rows
         self.likelihoods = dict(likelihoods or {})
         self.columns = dict(columns or {})
+        self.tokens = dict(tokens or {})
         self._counts = counts
         self._how: Combine = how
 
@@ -56,6 +60,13 @@ class Table:
     def nll(self, model: str, name: str) -> Floats:
         """Mean negative log-likelihood of one likelihood, nats per token; NaN for null."""
         return self.likelihood(model, name).nll
+
+    def token_logprobs(self, model: str, name: str) -> TokenLogprobs:
+        """One likelihood token by token, as many numbers a row as its column has `tokens`.
+
+        For a selector that has it in `token_needs`; else KeyError.
+        """
+        return self._find(self.tokens, f"{model}.{name}")
 
     def column(self, name: str) -> Floats:
         """A column ``<step>.<column>``, or a measured one by its own name."""

@@ -14,9 +14,11 @@ from qaqfilter.arrow_columns import (
     units_of,
     words,
 )
+from qaqfilter.arrow_tokens import ENDING, put_token_array, token_arrays
 from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
+from qaqfilter.details import detailed
 from qaqfilter.errors import NotScored, UsageError
 from qaqfilter.in_memory import PART, InMemory, recipe_of, rows_of
 from qaqfilter.input_parts import InputPart
@@ -67,7 +69,8 @@ def score_records(
             columns.likelihood(f"{model}.{name}")
         ask(recipe.steps[0], model, likelihoods, np.arange(stream.records, dtype=np.int64))
     ids = pa.array([record.id for record in stream.read()], pa.string())
-    return pa.table({"id": ids} | dict(likelihood_arrays(columns, 0, columns.size)))
+    tokens = token_arrays(columns, columns.starts, 0, columns.size)
+    return pa.table({"id": ids} | dict(likelihood_arrays(columns, 0, columns.size)) | dict(tokens))
 
 
 def select_rows(
@@ -87,13 +90,14 @@ def select_rows(
     plugin = InMemory(_no_text if records is None else rows_of(records))
     data = {"models": {name: {"use": "scored_before"} for name in names}, "steps": [*steps]}
     recipe = recipe_of(manager, plugin, "select", data | dict(rest))
+    _take_tokens(table, columns, detailed(recipe))
     if records is None:
         source: Source = recipe.source.component.create(recipe.source.options)
         stream = RecordStream(source, recipe.input, parts=[InputPart(PART, columns.size, 0, "")])
     else:
         stream = _stream(recipe, observer)
         _check_same(table, stream)
-    chain = Chain(recipe, manager, observer, stream, columns, _Refuse(columns))
+    chain = Chain(recipe, manager, observer, stream, columns, _Refuse(columns, detailed(recipe)))
     chain.decide_all()
     fates = chain.fates
     kept = fates.step < 0
@@ -121,6 +125,21 @@ def _columns(table: Any) -> Columns:
     return columns
 
 
+def _take_tokens(table: Any, columns: Columns, wanted: frozenset[str]) -> None:
+    """The tokens that are wanted; a likelihood that is there without them counts as lacking."""
+    for name in sorted(wanted):
+        if name + ENDING not in table.column_names:
+            columns.likelihoods.pop(name, None)
+        elif name in columns.likelihoods:
+            first = 0
+            for piece in table[name + ENDING].chunks:
+                try:
+                    put_token_array(columns, name, first, piece)
+                except ValueError as error:
+                    raise UsageError(f"the table: {error}") from error
+                first += len(piece)
+
+
 def _no_text() -> Iterator[Mapping[str, Any]]:
     raise UsageError(
         "a step looks at the text, and a table of numbers has none: give select the records too, "
@@ -139,15 +158,17 @@ def _check_same(table: Any, stream: RecordStream) -> None:
 class _Refuse:
     """Stands where the models stand in a run: says what the table lacks."""
 
-    def __init__(self, columns: Columns) -> None:
-        self._columns = columns
+    def __init__(self, columns: Columns, detailed: frozenset[str]) -> None:
+        self._columns, self._detailed = columns, detailed
 
     def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
         """Raise NotScored."""
         view = step.view(model)
+        by_token = any(f"{view}.{name}" in self._detailed for name in likelihoods)
         lacking = (self._columns.unscored(f"{view}.{name}", rows) for name in likelihoods)
         raise NotScored(
             f"step {step.id!r} needs {', '.join(likelihoods)} of model {model!r}, and the table "
             f"lacks them for {max(map(len, lacking))} of the {len(rows)} records that get there: "
             "ask for them with qaqfilter.score"
+            + (', with detail: "tokens" in the model\'s block' if by_token else "")
         )

@@ -11,21 +11,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
-from qaqfilter.compaction import sweep
+from qaqfilter.compaction import KINDS, SCORES, sweep
 from qaqfilter.identity import fingerprint
+from qaqfilter.part_kinds import Kind
 from qaqfilter.parts import (
     OUR_NAME,
     is_damage,
     move_aside,
     new_path,
     parts_of,
-    read_part,
     read_rows,
 )
+from qaqfilter.token_parts import TOKENS
 
 FACTS = "facts.json"
 
@@ -36,8 +37,9 @@ T = TypeVar("T")
 class Holding:
     """What the folder of one fingerprint holds. `scores` counts one that stands twice twice.
 
-    `size` is in bytes, `used` in seconds since 1970: when it was last opened or written.
-    `facts` is None where they cannot be read, `unreadable` are parts of which that is so.
+    `detailed` is how many of them are there token by token too. `size` is in bytes, `used` in
+    seconds since 1970: when it was last opened or written. `facts` is None where they cannot be
+    read, `unreadable` are parts of which that is so.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Holding:
     used: float
     damaged: int
     unreadable: tuple[Path, ...]
+    detailed: int = 0
 
 
 def fingerprints(root: Path) -> list[Path]:
@@ -69,11 +72,12 @@ def look(folder: Path) -> Holding:
         folder,
         _or_none(read_facts, folder),
         len(parts),
-        sum(count or 0 for count in rows.values()),
+        sum(count or 0 for path, count in rows.items() if path.parent == folder),
         sum(stat.st_size for stat in files.values()),
         max((_used(path, stat.st_mtime) for path, stat in files.items()), default=0.0),
         sum(path.suffix == ".damaged" for path in files),
         tuple(path for path, count in rows.items() if count is None and path.exists()),
+        sum(count or 0 for path, count in rows.items() if path.parent != folder),
     )
 
 
@@ -95,13 +99,14 @@ def verify(folder: Path) -> Iterator[str]:
             f"{described}: {error}; moved to {aside.name}; no score is lost, and the next run with "
             "this model writes it again"
         )
-    seen: set[Path] = set()
-    while new := [path for path in parts_of(folder) if path not in seen]:
-        seen.update(new)  # looked through again: somebody may join parts meanwhile
-        for path in new:
-            found = _damage(path)
-            if found is not None:
-                yield found
+    for kind in KINDS:
+        seen: set[Path] = set()
+        while new := [path for path in parts_of(folder / kind.folder) if path not in seen]:
+            seen.update(new)  # looked through again: somebody may join parts meanwhile
+            for path in new:
+                found = _damage(path, kind)
+                if found is not None:
+                    yield found
 
 
 def clear(folder: Path, *, damaged_only: bool = False) -> tuple[int, list[Path]]:
@@ -119,19 +124,21 @@ def clear(folder: Path, *, damaged_only: bool = False) -> tuple[int, list[Path]]
             freed += size
     if damaged_only:
         return freed, []
-    left = sorted(folder.iterdir())
-    if not left:
-        with suppress(OSError):  # a run has written there again
-            folder.rmdir()
+    folders = _folders(folder)
+    for empty in reversed(folders):
+        with suppress(OSError):  # not empty: something else is there, or a run has written again
+            empty.rmdir()
+    there = [each for each in folders if each.exists()]
+    left = sorted(path for each in there for path in each.iterdir() if path not in there)
     return freed, left
 
 
 def own_files(folder: Path) -> list[Path]:
-    """The store's files in a folder, sorted. Raises OSError."""
+    """The store's files in a fingerprint's folder, sorted. Raises OSError."""
     return sorted(
         path
-        for path in folder.iterdir()
-        if (path.name == FACTS or OUR_NAME.fullmatch(path.name))
+        for path in (path for each in _folders(folder) for path in each.iterdir())
+        if (path == folder / FACTS or OUR_NAME.fullmatch(path.name))
         and path.is_file()
         and not path.is_symlink()
     )
@@ -151,6 +158,13 @@ def _is_ours(root: Path, path: Path) -> bool:
     return named and path.is_dir() and path.resolve() == root.resolve() / path.name
 
 
+def _folders(folder: Path) -> list[Path]:
+    """A fingerprint's folder, and that of its tokens if there is one; a link is none."""
+    tokens = folder / TOKENS.folder
+    ours = tokens.is_dir() and tokens.resolve() == folder.resolve() / tokens.name
+    return [folder, tokens] if ours else [folder]
+
+
 def _used(path: Path, changed: float) -> float:
     """When the store was used, as a file tells: facts.json is touched each time it is opened.
 
@@ -159,10 +173,10 @@ def _used(path: Path, changed: float) -> float:
     return changed if path.name == FACTS else int(path.name.partition("-")[0]) / 1e9
 
 
-def _damage(path: Path) -> str | None:
+def _damage(path: Path, kind: Kind[Any, Any]) -> str | None:
     """Move a part aside that is damaged; None where it is sound, or gone."""
     try:
-        read_part(path)
+        kind.read(path)
     except (OSError, ValueError) as error:
         if not is_damage(error):
             raise
@@ -171,6 +185,7 @@ def _damage(path: Path) -> str | None:
         if aside is None:
             return None
         count = "the scores in it (how many cannot be told)" if lost is None else f"{lost} scores"
+        count = count if kind is SCORES else f"the tokens of {count}"
         why = " ".join(str(error).split())
         return (
             f"{path} is damaged: {why}; moved to {aside.name}; lost: {count}; "

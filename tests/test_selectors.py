@@ -16,7 +16,7 @@ from qaqfilter.selectors import Measures, Scores
 NAN = math.nan
 NAMES = (
     *("bits_per_byte", "coder_reviewer", "combine", "disagreement", "ifd", "length", "loss_gap"),
-    *("perplexity", "pmi", "random", "rifd", "rmi"),
+    *("perplexity", "pmi", "random", "rifd", "rmi", "s_ifd"),
 )
 
 

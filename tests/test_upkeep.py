@@ -420,7 +420,7 @@ def test_a_part_is_not_to_blame_for_the_machine(tmp_path, monkeypatch):
     def fails(path):
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(store_module, "read_part", fails)
+    monkeypatch.setattr(compaction, "read_part", fails)
     with pytest.raises(StoreError, match="Too many open files"):
         store.find(keys_of(1))
     assert files(tmp_path) == {path.name}

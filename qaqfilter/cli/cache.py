@@ -18,7 +18,7 @@ from qaqfilter.cli.progress import log_shown_by
 from qaqfilter.cli.say import safe, say, say_json
 from qaqfilter.errors import StoreError, UsageError
 from qaqfilter.progress import PlainLines
-from qaqfilter.store import default_root
+from qaqfilter.store_places import default_root
 from qaqfilter.upkeep import Holding
 
 _store_option = click.option(

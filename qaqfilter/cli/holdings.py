@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from qaqfilter.cli.say import safe
+from qaqfilter.cli.say import safe, say
 from qaqfilter.upkeep import Holding
 
 SHORT = 12
@@ -40,6 +40,8 @@ def print_holdings(held: Sequence[Holding]) -> None:
         str(sum(one.damaged for one in held)),
     )
     print_table(table)
+    if detailed := sum(one.detailed for one in held):
+        say(f"token by token there are {detailed} of the scores")
 
 
 def _model(facts: Mapping[str, object] | None) -> str:
@@ -75,6 +77,7 @@ def as_data(holding: Holding) -> dict[str, Any]:
         "facts": holding.facts,
         "parts": holding.parts,
         "scores": holding.scores,
+        "by_token": holding.detailed,
         "bytes": holding.size,
         "used": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(holding.used)),
         "damaged": holding.damaged,
