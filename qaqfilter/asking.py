@@ -17,9 +17,11 @@ from qaqfilter.identity import fingerprint
 from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
 from qaqfilter.nulls import NullLimit
+from qaqfilter.one_tokenizer import check_one_tokenizer, tokenizer_digest
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer
 from qaqfilter.scoring import ScoringStage
+from qaqfilter.selectors import OneTokenizer
 from qaqfilter.store_places import root_of
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Ints, Record
@@ -78,9 +80,11 @@ class Models:
     columns: Columns
     scored: Callable[[], None]
     reports: list[ModelReport] = field(default_factory=list)
+    _compared: bool = False
 
     def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
         """Score `rows` by the prompt that `step` has for `model`."""
+        self._compare_tokenizers()
         view = step.view(model)
         keys = self.recipe.models[model].keys
         stage = make_stage(
@@ -93,11 +97,13 @@ class Models:
         self.observer.started(f"scoring ({view})", len(rows))
         started, cost, batch_tokens = time.monotonic(), Cost(), 0
         facts: dict[str, object] = {}
+        tokenizer = ""
         times_scored = np.zeros(self.columns.size, dtype=np.int8)
         cut = np.zeros(self.columns.size, dtype=np.int32)
         for answer in executor.score(stage, self.stream.windows(rows, self.recipe.run.window)):
             if not facts:
                 self.scored()
+                tokenizer = answer.tokenizer
             for name, column in answer.columns.items():
                 entries = self.columns.entries(answer.rows)
                 self.columns.likelihood(f"{view}.{name}").put(entries, column)
@@ -127,8 +133,26 @@ class Models:
                 batch_tokens=batch_tokens,
                 fingerprint=fingerprint(facts),
                 facts=facts,
+                tokenizer=tokenizer,
             )
         )
+
+    def _compare_tokenizers(self) -> None:
+        """Refuse models of several tokenizers before any of them has scored for hours."""
+        if self._compared:
+            return
+        self._compared = True
+        for step in self.recipe.steps:
+            if not isinstance(step.selector, OneTokenizer):
+                continue
+            found = {}
+            for model in step.selector.one_tokenizer:
+                stage = make_stage(
+                    self.recipe, self.manager, self.stream, step, model=model, likelihoods=()
+                )
+                with stage.opened() as opened, stage.culprit.blamed("encoding texts"):
+                    found[stage.model] = tokenizer_digest(opened.backend)
+            check_one_tokenizer([step], found)
 
     def _put_tokens(self, answer: WindowScores, view: str, name: str) -> None:
         if name not in answer.tokens:

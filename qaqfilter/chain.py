@@ -157,6 +157,7 @@ class Chain:
         scored = table
         if isinstance(step.selector, Scores):
             scored = self.columns.unit_table(step.id, rows, needs, step.keys.combine)
+            _name_cuts(step, scored)
         for name, values in score_step(step, scored).items():
             self.columns.put(f"{step.id}.{name}", rows, values)
             table.columns[f"{step.id}.{name}"] = values
@@ -170,3 +171,12 @@ class Chain:
         if name in self.columns.numbers:
             return Group.of_numbers(table.column(name))
         return self.columns.group(name).take(rows)
+
+
+def _name_cuts(step: Step, table: Table) -> None:
+    """What was cut of texts is named by the model, as the likelihoods are, whatever the prompt."""
+    for model in dict.fromkeys(model for model, _ in step.needs):
+        cut = table.columns.get(f"{step.view(model)}.cut")
+        table.columns.pop(f"{model}.cut", None)  # of another prompt
+        if cut is not None:
+            table.columns[f"{model}.cut"] = cut

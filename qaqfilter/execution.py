@@ -34,7 +34,8 @@ class WindowScores:
     `cut` holds how many tokens were cut off the end of each record's answer; `batch_tokens` and
     `facts` are those of the backend that computed it. `not_finite` are records with a likelihood
     that is NaN or infinite, `refused` those that the prompt cannot show. `tokens` has, for the
-    likelihoods that were asked for in detail, as many rows as their column.
+    likelihoods that were asked for in detail, as many rows as their column. `tokenizer` is the same
+    for models that cut text into the same tokens (one_tokenizer.py).
     """
 
     rows: Ints
@@ -46,6 +47,7 @@ class WindowScores:
     not_finite: Nulls | None = None
     refused: Nulls | None = None
     tokens: Mapping[str, TokenLogprobs] = field(default_factory=dict)
+    tokenizer: str = ""
 
 
 class Stage(Protocol):

@@ -36,7 +36,8 @@ class StepReport:
 class ModelReport:
     """What a model cost: tokens, wall seconds from loading to the last number, its settings.
 
-    `cost.seconds` is the part of `seconds` that was spent inside the backend.
+    `cost.seconds` is the part of `seconds` that was spent inside the backend. `tokenizer` is the
+    same for models that cut text into the same tokens; empty where nobody has looked.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ModelReport:
     batch_tokens: int
     fingerprint: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str = ""
 
     @property
     def speed(self) -> float:

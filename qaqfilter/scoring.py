@@ -17,6 +17,7 @@ from qaqfilter.digests import VerifiedResources
 from qaqfilter.execution import WindowScores
 from qaqfilter.hanging import Watch
 from qaqfilter.nulls import not_finite
+from qaqfilter.one_tokenizer import tokenizer_digest
 from qaqfilter.opening import Opened, opened
 from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.preparing import Prepared, Preparer
@@ -115,6 +116,8 @@ class Scorer:
         # Two, since the next window is tokenised while the model works on this one.
         self._watch = Watch(self._model, window_seconds)
         self._watch_ahead = Watch(self._model, window_seconds)
+        with self._model.blamed("encoding texts"):
+            self._tokenizer = tokenizer_digest(backend)
         self._answers = Answerer(self._model, backend, self._watch, store, progress)
 
     def __call__(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
@@ -163,6 +166,7 @@ class Scorer:
             nulls,
             prepared.refused,
             {} if found is None else self._tokens(found, exchange, likelihood, columns, counts),
+            self._tokenizer,
         )
 
     def _tokens(

@@ -27,6 +27,7 @@ from qaqfilter.finishing import (
 from qaqfilter.known import known_numbers, known_tokens
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import MANIFEST, Manifest, Order
+from qaqfilter.one_tokenizer import check_one_tokenizer
 from qaqfilter.overwriting import check_recipe, say_finished
 from qaqfilter.piping import refuse_pipe
 from qaqfilter.protocols import Source
@@ -143,6 +144,8 @@ def _decided(
         manifest.order.limit,
         manifest.input,
     )
+    tokenizers = {model.name: model.tokenizer for model in manifest.scored_by if model.tokenizer}
+    check_one_tokenizer(recipe.steps, tokenizers)
     observer.started("deciding", stream.records)
     missing = _Missing(selection, scored, detailed(recipe))
     chain = Chain(recipe, manager, observer, stream, scored.columns, missing)

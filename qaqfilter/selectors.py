@@ -61,6 +61,14 @@ class WantsTokens(Protocol):
 
 
 @runtime_checkable
+class OneTokenizer(Protocol):
+    """A selector that compares numbers of models token by token: of one tokenizer, or refused."""
+
+    @property
+    def one_tokenizer(self) -> Sequence[str]: ...
+
+
+@runtime_checkable
 class Measures(Protocol):
     """A selector that takes numbers from the text of one record alone."""
 

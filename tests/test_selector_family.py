@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -99,6 +100,35 @@ def test_bits_per_byte_of_a_conversation_is_a_ratio_of_sums():
     same(create("bits_per_byte", model="m").score(numbers)["bits_per_byte"], [2.0, 1.0])
 
 
+@pytest.mark.parametrize("prompt", [{}, {"prompt": {"use": "plain"}}])
+def test_bits_per_byte_of_an_answer_that_was_cut(tmp_path, monkeypatch, prompt):
+    """Null whatever the prompt's name for it; a query is never cut."""
+    monkeypatch.setattr("qaqfilter_ngram.backend.NgramBackend.max_length", 60)
+    rows = [{"query": "add", "answer": "a + b " * n} for n in (1, 20)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    steps = [
+        {"id": of, "use": "bits_per_byte", "of": of, **prompt}
+        for of in ("answer", "both", "query", "query_given_answer")
+    ]
+    recipe = {
+        "version": 1,
+        "name": "cut",
+        "input": {"use": "jsonl", "path": "data.jsonl"},
+        "models": {"m": {"use": "ngram", "too_long": "cut_answer"}},
+        "steps": steps,
+        "output": {"use": "jsonl", "path": "out"},
+    }
+    path = tmp_path / "cut.yaml"
+    path.write_text(json.dumps(recipe), encoding="utf-8")
+    table = pq.read_table(qaqfilter.run(path).files["scores"]).to_pydict()
+    for of in ("answer", "both"):
+        first, second = table[f"{of}.bits_per_byte"]
+        assert first > 0
+        assert second is None
+    for of in ("query", "query_given_answer"):
+        assert all(value > 0 for value in table[f"{of}.bits_per_byte"])
+
+
 def test_loss_gap_needs_the_same_tokens():
     selector = create("loss_gap", model="a", reference="b")
     good = table(
@@ -182,3 +212,87 @@ def test_every_name_is_looked_at():
             }
             found = selector.score(Table(np.arange(1), columns))
             assert np.isnan(found[selector.columns[0]][0]), (name, lost)
+
+
+def gap_recipe(tmp_path, reference, **more):
+    path = tmp_path / "gap.yaml"
+    (tmp_path / "data.jsonl").write_text('{"query": "add", "answer": "a + b"}\n' * 3)
+    recipe = {
+        "version": 1,
+        "name": "gap",
+        "input": {"use": "jsonl", "path": "data.jsonl"},
+        "models": {"small": {"use": "ngram"}, "large": reference},
+        "steps": [{"id": "gap", "use": "loss_gap", "model": "small", "reference": "large"}],
+        "output": {"use": "jsonl", "path": "out"},
+        **more,
+    }
+    path.write_text(json.dumps(recipe), encoding="utf-8")
+    return path
+
+
+REFUSED = r"'small' and 'large' cut text into other tokens"
+
+
+def test_two_tokenizers_are_refused_at_once(tmp_path):
+    """By `run` and `preview`: before the second model has scored more than a window."""
+    path = gap_recipe(tmp_path, {"use": "reference", "model": "builtin:weak"})
+    with pytest.raises(UsageError, match=REFUSED):
+        qaqfilter.run(path)
+    with pytest.raises(UsageError, match=REFUSED):
+        qaqfilter.preview(path)
+    assert qaqfilter.run(gap_recipe(tmp_path, {"use": "ngram", "order": 1})).kept == 3
+
+
+def test_two_tokenizers_are_refused_before_anything_is_scored(tmp_path, monkeypatch):
+    scored = []
+    monkeypatch.setattr(
+        "qaqfilter_ngram.backend.NgramBackend.logprobs", lambda *_: scored.append(1)
+    )
+    for prompt in ({}, {"prompt": {"use": "plain"}}):
+        step = {"id": "gap", "use": "loss_gap", "model": "small", "reference": "large"}
+        path = gap_recipe(
+            tmp_path, {"use": "reference", "model": "builtin:weak"}, steps=[step | prompt]
+        )
+        with pytest.raises(UsageError, match=REFUSED):
+            qaqfilter.score_recipe(path)
+    assert not scored
+
+
+def test_two_tokenizers_are_refused_where_no_model_is_loaded(tmp_path):
+    """By `select`, whose run had another step, which asked both models."""
+    reference = {"use": "reference", "model": "builtin:weak"}
+    steps = [{"id": f"of_{m}", "use": "perplexity", "model": m} for m in ("small", "large")]
+    qaqfilter.score_recipe(gap_recipe(tmp_path, reference, steps=steps))
+    gap = {"id": "gap", "use": "loss_gap", "of": "answer", "model": "small", "reference": "large"}
+    path = gap_recipe(tmp_path, reference, steps=[*steps, gap])
+    with pytest.raises(UsageError, match=REFUSED):
+        qaqfilter.select_recipe(path)
+
+
+def test_two_tokenizers_are_refused_in_a_table():
+    pairs = [{"query": "add two numbers", "answer": "return a + b"}]
+    models = {"small": {"use": "ngram"}, "large": {"use": "reference", "model": "builtin:weak"}}
+    numbers = qaqfilter.score(pairs, models=models)
+    step = {"id": "gap", "use": "loss_gap", "model": "small", "reference": "large"}
+    with pytest.raises(UsageError, match=r"make 12 and .* tokens of the record in row 0"):
+        qaqfilter.select(numbers, [step])
+
+
+def test_one_tokenizer_through_two_backends(tmp_path):
+    """The digest tells tokenizers apart, and not backends."""
+    model = {"model": "builtin:strong"}
+    backends = [{"use": "reference"}, {"use": "llamacpp"}, {"use": "transformers"}]
+    found = set()
+    for backend in [*backends, {"use": "ngram"}]:
+        options = backend if backend["use"] == "ngram" else backend | model
+        path = gap_recipe(
+            tmp_path,
+            {"use": "ngram"},
+            models={"m": options},
+            steps=[{"id": "p", "use": "perplexity", "model": "m"}],
+            output={"use": "jsonl", "path": f"out-{backend['use']}"},
+        )
+        (report,) = qaqfilter.run(path).models
+        assert len(report.tokenizer) == 32
+        found.add(report.tokenizer)
+    assert len(found) == 2

@@ -56,7 +56,7 @@ class BitsPerByte:
         return {"bytes": float(sum(len(text.encode("utf-8", "surrogatepass")) for text in texts))}
 
     def score(self, table: Table) -> Mapping[str, NDArray[np.float64]]:
-        """Null where a likelihood is, and where the model has not read all of the text."""
+        """Null where a likelihood is, and where the scored answer was cut (`too_long`)."""
         logprob = sum(table.likelihood(*need).logprob for need in self.needs)
         rows, size = table.rows, table.column("bytes")
         first = np.flatnonzero(np.diff(rows, prepend=-1))  # exchanges of a record share its row
@@ -65,8 +65,8 @@ class BitsPerByte:
         bits = -np.add.reduceat(np.asarray(logprob), first) / math.log(2)
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.where(size[first] > 0, bits / size[first], np.nan)
-        # An answer that was cut has fewer tokens, but all its bytes.
+        # An answer that was cut has fewer tokens, but all its bytes. A query never is.
         cut = table.columns.get(f"{self.model}.cut")
-        if cut is not None:
+        if cut is not None and "answer" in self.sides:
             found = np.where(cut[first] > 0, np.nan, found)
         return {"bits_per_byte": found}
