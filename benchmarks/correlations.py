@@ -50,8 +50,21 @@ MEASURES = (
     _measure("ifd_ppl", "ifd_ppl", id="ifd", use="ifd", model="main"),
     _measure("ifd_nll", "ifd_nll", id="cherry", use="ifd", model="main", variant="ifd_nll"),
     _measure("rmi", "rmi", id="rmi", use="rmi", model="main"),
+    _measure("pmi", "pmi", id="pmi", use="pmi", model="main"),
+    _measure(
+        "coder_reviewer",
+        "coder_reviewer_per_token",
+        id="review",
+        use="coder_reviewer",
+        model="main",
+        per="token",
+    ),
+    _measure("bits A", "bits_per_byte", id="bits", use="bits_per_byte", model="main"),
+    _measure("loss_gap", "loss_gap", id="gap", use="loss_gap", model="weak", reference="strong"),
     _measure("diff", "diff", id="qaq", use="disagreement", strong="main", weak="weak"),
-    _measure("sum", "sum", id="agree", use="disagreement", strong="main", weak="weak", by="sum"),
+    _measure(
+        "sum", "sum", id="agree", use="disagreement", strong="main", weak="weak", arm="sum_high"
+    ),
     _measure("ppl A", "perplexity", id="ppl", use="perplexity", model="main"),
     _measure("ppl Q", "perplexity", id="ppl_q", use="perplexity", model="main", of="query"),
     _measure("ppl QA", "perplexity", id="ppl_qa", use="perplexity", model="main", of="both"),

@@ -20,7 +20,7 @@ import qaqfilter
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs" / "selectors").glob("*.md"), ROOT / "docs" / "thresholds.md"])
-ON_TEXT = ("length", "random")
+ON_TEXT = ("length", "random", "bits_per_byte")
 """Steps that cannot be done again from numbers alone."""
 
 
@@ -82,7 +82,9 @@ def test_a_record_has_the_numbers_that_a_page_gives_it(page, measured):
 
 
 def test_a_wrong_number_is_found(measured):
-    text = "| record | `rmi.rmi` | `rmi.x` |\n|---|---|---|\n| `{}` | {:.2f} | 1 |\n| `no` | 1 | 1 |"
+    text = (
+        "| record | `rmi.rmi` | `rmi.x` |\n|---|---|---|\n| `{}` | {:.2f} | 1 |\n| `no` | 1 | 1 |"
+    )
     name, rmi = measured["id"][0].as_py(), measured["rmi.rmi"][0].as_py()
     assert len(wrong_numbers(text.format(name, rmi), measured)) == 1 + 3
     assert len(wrong_numbers(text.format(name, rmi + 0.01), measured)) == 1 + 1 + 3
