@@ -51,8 +51,15 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LINKED = sorted([*PAGES, *ROOT.glob("C*.md"), *EXAMPLES.rglob("README.md")])
 COMMAND = [sys.executable, "-c", "from qaqfilter.cli import main; main()"]
 VERBS_OF_DOCS = {"file", "copy of", "plugin", "invalid", "not run"}
-TOLD_ELSEWHERE: dict[str, str] = {}
-"""Selectors that have no page below docs/selectors, and the page that tells of them."""
+TOLD_ELSEWHERE = {
+    "code_language",
+    "diversity",
+    "exact_duplicates",
+    "language",
+    "near_duplicates",
+    "syntax",
+}
+"""Selectors that have no page below docs/selectors; docs/methods.md tells of them."""
 RUN_AS_THEY_ARE = {"cat", "head", "ls"}
 
 
