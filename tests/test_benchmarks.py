@@ -15,6 +15,7 @@ from qaqfilter.encoding import Encoded
 
 ROOT = Path(__file__).parent.parent
 MODULES = (
+    "correlations",
     "crash",
     "engine",
     "llamacpp",

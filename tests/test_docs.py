@@ -42,14 +42,24 @@ from ruamel.yaml import YAML
 
 import qaqfilter
 from qaqfilter.hookspecs import Specs
+from qaqfilter.manager import load_plugins
 from qaqfilter.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LINKED = sorted([*PAGES, *ROOT.glob("C*.md"), *EXAMPLES.rglob("README.md")])
 COMMAND = [sys.executable, "-c", "from qaqfilter.cli import main; main()"]
 VERBS_OF_DOCS = {"file", "copy of", "plugin", "invalid", "not run"}
+TOLD_ELSEWHERE = {
+    "code_language",
+    "diversity",
+    "exact_duplicates",
+    "language",
+    "near_duplicates",
+    "syntax",
+}
+"""Selectors that have no page below docs/selectors; docs/methods.md tells of them."""
 RUN_AS_THEY_ARE = {"cat", "head", "ls"}
 
 
@@ -316,11 +326,12 @@ def is_quick(recipe: Recipe) -> bool:
 # --- tests of the pages -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_page_does_what_it_shows(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follow_page(page.read_text(encoding="utf-8"), page.name, tmp_path, monkeypatch)
+    name = str(page.relative_to(ROOT))
+    follow_page(page.read_text(encoding="utf-8"), name, tmp_path, monkeypatch)
 
 
 def follow_page(text: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,6 +416,21 @@ def test_architecture_has_a_line_for_every_core_module() -> None:
     core = ROOT / "qaqfilter"
     packages = {f"{path.parent.name}/" for path in core.glob("*/__init__.py")}
     assert sorted(listed) == sorted({path.name for path in core.glob("*.py")} | packages)
+
+
+def test_every_selector_has_a_page_with_its_column_and_a_recipe() -> None:
+    folder = ROOT / "docs" / "selectors"
+    listed = (folder / "index.md").read_text(encoding="utf-8")
+    bundled = {name for name in load_plugins().names("selector") if name not in TOLD_ELSEWHERE}
+    assert bundled == {page.stem for page in folder.glob("*.md")} - {"index"}
+    for name in bundled:
+        text = (folder / f"{name}.md").read_text(encoding="utf-8")
+        told = [heading.partition(":")[0] for _, heading in headings(text)]
+        assert told[0] == name
+        assert {"What it misses", "Cost", "When to use it"} <= set(told), name
+        recipes = [block.text for block in blocks(text, name) if block.language == "yaml"]
+        assert any(f"use: {name}" in recipe for recipe in recipes), name
+        assert f"[{name}]({name}.md)" in listed or f"[`{name}`]({name}.md)" in listed
 
 
 def headings(text: str) -> Iterator[tuple[int, str]]:
