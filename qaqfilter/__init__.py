@@ -31,9 +31,11 @@ from qaqfilter.errors import (
     UsageError,
 )
 from qaqfilter.execution import Executor, Stage, WindowScores
+from qaqfilter.fences import Fenced, fenced_blocks, prose
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
 from qaqfilter.options import ModelLocation, ModelName, Options, RecipeGlob, RecipePath, RunSeed
+from qaqfilter.packing import pack, packed_names, unpack
 from qaqfilter.progress import Silent
 from qaqfilter.protocols import Backend, Component, Needs, PromptFormat, Resources, Source
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
@@ -64,7 +66,6 @@ from qaqfilter.types import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "LIKELIHOODS",
     "Annotates",
     "Backend",
     "BackendError",
@@ -76,8 +77,10 @@ __all__ = [
     "Cost",
     "Decisions",
     "Executor",
+    "Fenced",
     "Floats",
     "Ints",
+    "LIKELIHOODS",
     "LikelihoodColumn",
     "Locator",
     "ModelError",
@@ -126,14 +129,19 @@ __all__ = [
     "WindowScores",
     "Work",
     "equal_count_bins",
+    "fenced_blocks",
     "fractional_ranks",
     "hookimpl",
     "load_recipe",
+    "pack",
+    "packed_names",
     "plan",
     "preview",
+    "prose",
     "run",
     "score",
     "score_recipe",
     "select",
     "select_recipe",
+    "unpack",
 ]
