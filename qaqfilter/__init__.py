@@ -66,6 +66,7 @@ from qaqfilter.types import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "LIKELIHOODS",
     "Annotates",
     "Backend",
     "BackendError",
@@ -80,7 +81,6 @@ __all__ = [
     "Fenced",
     "Floats",
     "Ints",
-    "LIKELIHOODS",
     "LikelihoodColumn",
     "Locator",
     "ModelError",

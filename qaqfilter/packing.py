@@ -38,5 +38,5 @@ def unpack(table: Table, name: str, size: int) -> NDArray[np.uint8]:
 
 
 def is_packed(column: str) -> bool:
-    """Whether ``<step>.<column>`` holds packed bytes, which mean nothing to anybody but its step."""
+    """Whether ``<step>.<column>`` holds packed bytes, which mean nothing to any but its step."""
     return column.partition(".")[2].startswith("_")

@@ -40,7 +40,7 @@ class ExactDuplicates:
         """The digest."""
         digest = blake2b(digest_size=BYTES)
         for text in wording(record, self.config):
-            # JSON may hold half a surrogate pair. The length keeps ("ab", "c") and ("a", "bc") apart.
+            # JSON may hold half a surrogate pair. The length keeps (ab, c) and (a, bc) apart.
             part = text.encode("utf-8", "surrogatepass")
             digest.update(len(part).to_bytes(8, "little") + part)
         return pack("digest", digest.digest())
