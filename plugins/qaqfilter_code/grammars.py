@@ -44,16 +44,16 @@ def faults(language: str, code: bytes) -> Faults:
 
 def _broken(root: Any) -> Faults:
     """Without recursion, since code may nest as deep as it is long; sound parts are passed by."""
-    errors = covered = within = 0
+    errors = covered = 0
     cursor = root.walk()
     while True:
         node = cursor.node
-        if node.is_error or node.is_missing:
+        broken = node.is_error or node.is_missing
+        if broken:
             errors += 1
-            # Of an error inside an error the bytes are counted already.
-            covered += max(0, node.end_byte - max(node.start_byte, within))
-            within = max(within, node.end_byte)
-        if node.has_error and cursor.goto_first_child():
+            covered += node.end_byte - node.start_byte
+        # What is inside of an error belongs to it.
+        if node.has_error and not broken and cursor.goto_first_child():
             continue
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():

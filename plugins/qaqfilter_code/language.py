@@ -1,8 +1,8 @@
 """confidence = share of the answer's code that is in a language of `any_of`, weighed by certainty.
 
 Bytes count. Code stands in fenced blocks, or is the whole answer where there is none. The word
-behind a fence is believed; code that nothing names is shown to Magika, a small classifier that knows
-some eighty languages. A few lines may be too little for it.
+behind a fence is believed; code that nothing names is shown to Magika, a small classifier. A few
+lines may be too little for it.
 """
 
 from __future__ import annotations

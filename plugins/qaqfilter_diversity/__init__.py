@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qaqfilter import Component, Needs, Selector, hookimpl
-from qaqfilter_diversity.selector import Diversity, DiversityOptions
+from qaqfilter_diversity.options import DiversityOptions
+from qaqfilter_diversity.selector import Diversity
 
 __all__ = ["qaqfilter_selectors"]
 

@@ -6,7 +6,7 @@ in blocks and not kept.
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -58,33 +58,37 @@ def k_center(points: Points, count: int, seed: int) -> Picked:
 def facility_location(points: Points, count: int) -> Picked:
     """Each time the point that adds most to the sum over all of max cosine to a picked one, or 0.
 
-    Lazy greedy (Minoux, 1978): a gain only ever shrinks, so the best old one is looked at again
-    first. It comes to at least 1 - 1/e of what the best choice would.
+    It comes to at least 1 - 1/e of what the best choice would (Nemhauser and others, 1978). A pick
+    changes gains only through the points that it is nearer to than any pick before it. Those get
+    few soon, so all picks together cost a few times what the first gains do.
     """
     covered = np.zeros(len(points), dtype=np.float32)
-    gain = _gains(points, np.arange(len(points)), covered)
-    heap = [(-float(value), row, 0) for row, value in enumerate(gain.tolist())]
-    heapify(heap)
+    everybody = np.arange(len(points))
+    left = np.zeros(len(points))
+    for _, likeness in _likeness(points, everybody):
+        left += np.maximum(likeness, 0).sum(axis=1, dtype=np.float64)
+    gain = left.copy()
     order: list[int] = []
-    while len(order) < count:
-        _, row, seen = heappop(heap)
-        if seen < len(order):
-            (fresh,) = _gains(points, np.array([row]), covered).tolist()
-            heappush(heap, (-fresh, row, len(order)))
-            gain[row] = fresh
-            continue
+    for _ in range(count):
+        row = int(left.argmax())
         order.append(row)
-        np.maximum(covered, points @ points[row], out=covered)
-    left = np.setdiff1d(np.arange(len(points)), order)
-    gain[left] = _gains(points, left, covered)
+        gain[row] = left[row]
+        near = points @ points[row]
+        for block, likeness in _likeness(points, np.flatnonzero(near > covered)):
+            # How much of a likeness is above what was covered, and not yet covered now.
+            lost = np.clip(likeness, covered[block], near[block]) - covered[block]
+            left -= lost.sum(axis=1, dtype=np.float64)
+        np.maximum(covered, near, out=covered)
+        left[row] = -np.inf
+    rest = np.isfinite(left)
+    gain[rest] = np.maximum(left[rest], 0)  # rounding may have gone a hair below
     return Picked(order, gain)
 
 
-def _gains(points: Points, rows: NDArray[np.int64], covered: NDArray[np.float32]) -> Floats:
-    """What each of `rows` would add to the sum."""
-    found = np.empty(len(rows))
+def _likeness(
+    points: Points, rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """The cosines of all points with some of `rows` at a time: ``[points, rows]``."""
     for first in range(0, len(rows), BLOCK):
-        here = rows[first : first + BLOCK]
-        more = points @ points[here].T - covered[:, None]
-        found[first : first + BLOCK] = np.maximum(more, 0, out=more).sum(axis=0, dtype=np.float64)
-    return found
+        block = rows[first : first + BLOCK]
+        yield block, points @ points[block].T

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from qaqfilter import Options, Record, prose
-from qaqfilter_language.identifier import check, probabilities
+from qaqfilter_language.identifier import USUAL, check, probabilities
 
 
 class LanguageOptions(Options):
@@ -26,7 +26,9 @@ class LanguageOptions(Options):
         "`keep: {min: 0.5}` the others go.",
     )
     among: tuple[str, ...] = Field(
-        (), description="The only languages to think of; all that are known where it is empty."
+        USUAL,
+        description="The only languages to think of, and those of `any_of`; all that are known "
+        "where it is empty.",
     )
 
 
@@ -44,8 +46,7 @@ class NaturalLanguage:
         self.sides = ("query", "answer") if config.of == "both" else (config.of,)
         # What is wanted has to be thought of, or it could never be found.
         self.among = tuple(dict.fromkeys((*config.among, *config.any_of))) if config.among else ()
-        if config.any_of or config.among:
-            check((*config.any_of, *config.among))
+        check((*config.any_of, *config.among))
 
     def measure(self, record: Record) -> Mapping[str, float | str | None]:
         """Of a conversation, all exchanges that are scored are looked at together."""
