@@ -31,10 +31,10 @@ class Found(NamedTuple):
 
 def rows_of_band(size: int, threshold: float) -> int:
     """The largest bands by which pairs at the threshold are still found: fewest comparisons."""
-    for rows in range(min(size, 16), 1, -1):
+    for rows in range(16, 2, -1):
         if 1 - (1 - threshold**rows) ** (size // rows) >= FOUND:
             return rows
-    return 1
+    return 2
 
 
 def near_ones(signatures: NDArray[np.uint8], threshold: float) -> Found:

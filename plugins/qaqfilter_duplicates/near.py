@@ -30,7 +30,7 @@ class NearDuplicatesOptions(WordingOptions):
     size: int = Field(3, ge=1, le=100, description="How many of them a shingle has.")
     permutations: int = Field(
         128,
-        ge=32,
+        ge=64,
         le=1024,
         description="Bytes of a record's signature. Four times as many halve the error.",
     )
