@@ -1,6 +1,7 @@
 """Natural languages, programming languages and syntax: the selectors on real and hostile texts."""
 
 import math
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -169,6 +170,9 @@ def test_what_is_no_code_or_has_no_grammar_is_null():
         assert math.isnan(found["errors"])
         assert math.isnan(found["error_share"])
         assert (found["judged"], found["language"]) == (0, None)
+        assert syntax(answer, no_code="sound")["errors"] == 0
+    long = "```py\nx = 1\n```"
+    assert math.isnan(syntax(long, no_code="sound", longest=3)["errors"])
     assert syntax("x = (", unlabelled="py")["errors"] == 1
     assert math.isnan(syntax("x = (", unlabelled="skip")["errors"])
     with pytest.raises(ValidationError, match="there is no grammar of 'cobol'"):
@@ -221,6 +225,16 @@ def test_damaged_functions_do_not_parse_and_languages_are_groups(tmp_path):
     assert 5 <= steps["parses"].rejected["max"] <= 25
     assert report.kept <= 10 * len(steps["some"].groups)
     assert {group.name for group in steps["some"].groups} >= {"en"}
+
+
+def test_the_example_runs(tmp_path):
+    example = Path(__file__).parent.parent / "examples" / "clean.yaml"
+    report = qaqfilter.run(example, overrides=[f"output.path={tmp_path / 'out'}"])
+    assert [step.use for step in report.steps][1:5] == [
+        "exact_duplicates", "near_duplicates", "language", "syntax",
+    ]  # fmt: skip
+    assert report.steps[4].rejected["max"] >= 1
+    assert 20 < report.kept < 100
 
 
 def test_an_extra_that_is_missing_is_named(tmp_path, monkeypatch):

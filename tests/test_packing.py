@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import qaqfilter
 from qaqfilter import Fenced, Table, fenced_blocks, pack, packed_names, prose, unpack
+from qaqfilter.memory import bytes_a_record
 
 PLUGIN = """
 from qaqfilter import Component, Options, hookimpl, pack, packed_names
@@ -70,6 +71,14 @@ def test_packed_columns_are_in_the_scores_and_nowhere_else(tmp_path, write_recip
     assert table["nosy.seen"] == table["own.size"]
     kept = (tmp_path / "out" / "kept.jsonl").read_text().splitlines()
     assert {*json.loads(kept[0])["numbers"]["own"]} == {"size"}
+
+
+def test_what_is_packed_counts_as_memory(write_recipe):
+    def bytes_with(permutations):
+        step = f"{{id: unlike, use: near_duplicates, permutations: {permutations}}}"
+        return bytes_a_record(qaqfilter.load_recipe(write_recipe(f"  - {step}")))
+
+    assert bytes_with(1024) - bytes_with(64) > 1024 - 64
 
 
 @pytest.mark.parametrize(

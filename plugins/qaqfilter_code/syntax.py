@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -25,6 +26,11 @@ class SyntaxOptions(Options):
         "detect",
         description="What code is in that no fence names: a language, `detect` (a classifier "
         f"looks at it), or `skip` (it does not count). Languages: {', '.join(GRAMMARS)}.",
+    )
+    no_code: Literal["undefined", "sound"] = Field(
+        "undefined",
+        description="What is said of an answer without code in one of these languages: nothing, "
+        "so that no `keep` lets it pass, or that it has no errors.",
     )
     longest: int = Field(
         100_000,
@@ -67,9 +73,10 @@ class Syntax:
             wrong = faults(language, code)
             errors, covered = errors + wrong.errors, covered + wrong.covered
         judged = sizes.total()
+        none = 0.0 if self.config.no_code == "sound" and not long else float("nan")
         return {
-            "errors": float(errors) if judged else float("nan"),
-            "error_share": covered / judged if judged else float("nan"),
+            "errors": float(errors) if judged else none,
+            "error_share": covered / judged if judged else none,
             "judged": float(judged),
             "language": max(sizes, key=lambda name: sizes[name]) if judged else None,
         }
