@@ -31,6 +31,7 @@ from qaqfilter.errors import (
     UsageError,
 )
 from qaqfilter.execution import Executor, Stage, WindowScores
+from qaqfilter.fences import Fenced, fenced_blocks, prose
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.joint import Joint, Limit, Whole
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
@@ -44,6 +45,7 @@ from qaqfilter.options import (
     RunSeed,
 )
 from qaqfilter.order import nth_smallest
+from qaqfilter.packing import pack, packed_names, unpack
 from qaqfilter.progress import Silent
 from qaqfilter.protocols import Backend, Component, Needs, PromptFormat, Resources, Source
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
@@ -88,6 +90,7 @@ __all__ = [
     "Cost",
     "Decisions",
     "Executor",
+    "Fenced",
     "Floats",
     "Ints",
     "Joint",
@@ -142,15 +145,20 @@ __all__ = [
     "WindowScores",
     "Work",
     "equal_count_bins",
+    "fenced_blocks",
     "fractional_ranks",
     "hookimpl",
     "load_recipe",
     "nth_smallest",
+    "pack",
+    "packed_names",
     "plan",
     "preview",
+    "prose",
     "run",
     "score",
     "score_recipe",
     "select",
     "select_recipe",
+    "unpack",
 ]

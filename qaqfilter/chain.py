@@ -155,12 +155,13 @@ class Chain:
         needs = [(f"{m}.{name}", f"{step.view(m)}.{name}") for m, name in step.needs]
         table = self.columns.table(step.id, rows, needs)
         scored = table
-        if isinstance(step.selector, Scores):
+        # Who asks no model has nothing to say of one exchange of a conversation.
+        if isinstance(step.selector, Scores) and needs:
             scored = self.columns.unit_table(step.id, rows, needs, step.keys.combine)
             _name_cuts(step, scored)
         for name, values in score_step(step, scored).items():
             self.columns.put(f"{step.id}.{name}", rows, values)
-            table.columns[f"{step.id}.{name}"] = values
+            table.columns[name] = table.columns[f"{step.id}.{name}"] = values
         group = self._group(step, table, rows)
         return decide_step(step, table, group), table, group
 

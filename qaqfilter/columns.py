@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from qaqfilter.groups import Group
+from qaqfilter.packing import is_packed
 from qaqfilter.table import Table
 from qaqfilter.token_spool import TokenSpool
 from qaqfilter.tokens import TokenLogprobs
@@ -120,7 +121,7 @@ class Columns:
         if self.units is not None:
             counts = self.units.counts(rows)
             likelihoods = {name: pooled(column, counts) for name, column in likelihoods.items()}
-        numbers = {name: read_only(values[here]) for name, values in self.numbers.items()}
+        numbers = {name: read_only(values[here]) for name, values in self._seen_by(step)}
         return Table(rows, likelihoods, _bare(step, numbers) | numbers)
 
     def unit_table(
@@ -132,7 +133,7 @@ class Columns:
             table.tokens = self._tokens(rows, needs)
             return table
         counts = self.units.counts(rows)
-        numbers = {name: np.repeat(values[rows], counts) for name, values in self.numbers.items()}
+        numbers = {name: np.repeat(values[rows], counts) for name, values in self._seen_by(step)}
         return Table(
             np.repeat(rows, counts),
             self._likelihoods(rows, needs),
@@ -141,6 +142,12 @@ class Columns:
             how=how,
             tokens=self._tokens(rows, needs),
         )
+
+    def _seen_by(self, step: str) -> Iterator[tuple[str, Floats]]:
+        """All numbers but what other steps have packed: copies of that are large, and no use."""
+        for name, values in self.numbers.items():
+            if not is_packed(name) or name.startswith(f"{step}."):
+                yield name, values
 
     def _likelihoods(
         self, rows: Ints, needs: Sequence[tuple[str, str]]

@@ -11,7 +11,7 @@ from qaqfilter.groups import Group
 from qaqfilter.keep import decide, stratum_groups
 from qaqfilter.quotas import Quotas
 from qaqfilter.recipe import Step
-from qaqfilter.selectors import Decides, Labels, Measures, Scores
+from qaqfilter.selectors import Decides, Labels, Measures, Packs, Scores
 from qaqfilter.table import Table
 from qaqfilter.types import Decisions, Floats, Ints, Record, Status
 
@@ -93,7 +93,9 @@ def measure_step(
     assert isinstance(step.selector, Measures)
     found = step.selector.measure(record)
     labels = tuple(step.selector.labels) if isinstance(step.selector, Labels) else ()
-    wanted = (*(() if isinstance(step.selector, Scores) else step.selector.columns), *labels)
+    packed = tuple(step.selector.packed) if isinstance(step.selector, Packs) else ()
+    columns = () if isinstance(step.selector, Scores) else step.selector.columns
+    wanted = (*columns, *packed, *labels)
     numbers = {n: value for n, value in found.items() if isinstance(value, int | float)}
     words = {n: value for n, value in found.items() if value is None or isinstance(value, str)}
     if {*words} != {*labels} or len(numbers) + len(words) != len(found) or {*wanted} - {*found}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qaqfilter.details import detailed
 from qaqfilter.recipe import Recipe
-from qaqfilter.selectors import Measures
+from qaqfilter.selectors import Measures, Packs
 
 PASSING = 1.5
 """Peak over what stays: copies pass while ranks and bins are made (measured: docs/speed.md)."""
@@ -25,6 +25,7 @@ def bytes_a_record(recipe: Recipe, units: float = 1) -> int:
     held += 2 * 2 + 2 * 8 + 8  # its fate, and its place among those that are left
     for step in recipe.steps:
         held += 8 * len(step.selector.columns)
+        held += 8 * len(step.selector.packed) if isinstance(step.selector, Packs) else 0
         held += 8 * (step.keys.group is not None)
         held += isinstance(step.selector, Measures)
     return round(held * PASSING)

@@ -12,6 +12,7 @@ from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
 from qaqfilter.manager import PluginManager
+from qaqfilter.packing import is_packed
 from qaqfilter.previewed import Preview, Previewed
 from qaqfilter.protocols import Source
 from qaqfilter.recipe import Recipe
@@ -97,7 +98,8 @@ def _drawn(source: Source, recipe: Recipe, most: int, seed: int) -> list[Record]
 
 def _numbers(columns: Columns) -> dict[str, list[float | None]]:
     """Columns of the steps, then nats a token of every likelihood."""
-    found = {name: values.tolist() for name, values in columns.numbers.items()}
+    shown = {name: v for name, v in columns.numbers.items() if not is_packed(name)}
+    found = {name: values.tolist() for name, values in shown.items()}
     for name in columns.likelihoods:
         found[f"{name}.nll"] = columns.pooled(name).nll.tolist()
     return {

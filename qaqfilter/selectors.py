@@ -86,11 +86,24 @@ class Labels(Protocol):
 
 
 @runtime_checkable
+class Packs(Protocol):
+    """A selector whose `measure` also gives numbers that mean nothing to anybody but itself.
+
+    `packed` are their names, each of which begins with an underscore (`packing.packed_names`).
+    They stand in scores.parquet, so that a selection can decide without the text; they are not
+    shown, and no other step sees them.
+    """
+
+    @property
+    def packed(self) -> Sequence[str]: ...
+
+
+@runtime_checkable
 class Decides(Protocol):
     """A selector that decides itself, where the keep vocabulary cannot say it."""
 
     def decide(self, table: Table) -> Decisions:
-        """Called after `score`; the recipe's `keep` is then refused."""
+        """Called after `score`, with the columns that it gave; the recipe's `keep` is refused."""
         ...
 
 
