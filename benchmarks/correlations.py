@@ -49,7 +49,9 @@ def _measure(name: str, column: str, **step: Any) -> Measure:
 MEASURES = (
     _measure("ifd_ppl", "ifd_ppl", id="ifd", use="ifd", model="main"),
     _measure("ifd_nll", "ifd_nll", id="cherry", use="ifd", model="main", variant="ifd_nll"),
+    _measure("s_ifd", "s_ifd", id="tokens", use="s_ifd", model="main"),
     _measure("rmi", "rmi", id="rmi", use="rmi", model="main"),
+    _measure("rifd_ppl", "rifd_ppl", id="reverse", use="rifd", model="main"),
     _measure("pmi", "pmi", id="pmi", use="pmi", model="main"),
     _measure(
         "coder_reviewer",

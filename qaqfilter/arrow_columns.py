@@ -49,7 +49,8 @@ def likelihood_column(read: Callable[[str], Any], name: str) -> LikelihoodColumn
         found = read(f"{name}.{what}")
         return pc.list_flatten(found) if pa.types.is_list(found.type) else found
 
-    status = pc.fill_null(pc.index_in(flat("missing"), pa.array(MISSING)), 0)
+    # Of nothing but nulls somebody else's table may say that they are nulls, and not words.
+    status = pc.fill_null(pc.index_in(flat("missing").cast(pa.string()), pa.array(MISSING)), 0)
     return LikelihoodColumn(
         np.array(pc.fill_null(flat("logprob"), float("nan")), dtype=np.float64),
         np.array(pc.fill_null(flat("tokens"), 0), dtype=np.int32),

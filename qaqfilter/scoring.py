@@ -116,8 +116,7 @@ class Scorer:
         # Two, since the next window is tokenised while the model works on this one.
         self._watch = Watch(self._model, window_seconds)
         self._watch_ahead = Watch(self._model, window_seconds)
-        with self._model.blamed("encoding texts"):
-            self._tokenizer = tokenizer_digest(backend)
+        self._tokenizer = ""
         self._answers = Answerer(self._model, backend, self._watch, store, progress)
 
     def __call__(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
@@ -134,6 +133,8 @@ class Scorer:
     def _prepared(self, window: Window) -> Prepared:
         self._watch_ahead.begin(window)
         with self._model.blamed("preparing its texts"):
+            if not self._tokenizer:
+                self._tokenizer = self._watch_ahead.call(tokenizer_digest, self._backend)
             return self._watch_ahead.call(self._prepare, window)
 
     def _score(self, prepared: Prepared) -> WindowScores:

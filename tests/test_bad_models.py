@@ -378,7 +378,7 @@ def test_a_tokeniser_that_hangs_is_found_out_too():
 
     class Hangs(Healthy):
         def encode(self, text, *, markup):
-            if "4" in text:
+            if "4" in text and len(text) < 100:  # not the text that tells tokenizers apart
                 until.wait()
             return super().encode(text, markup=markup)
 

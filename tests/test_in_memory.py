@@ -106,6 +106,15 @@ def test_null_is_null(pairs):
     assert (chosen["kept"], chosen["reason"], chosen["value"]) == (False, "empty_query", None)
 
 
+def test_a_table_that_lost_the_type_of_its_nulls(pairs):
+    """`missing` of numbers that are all there: another library writes a column of nulls."""
+    numbers = qaqfilter.score(rows(pairs), models={"m": {"use": "ngram"}})
+    again = pa.Table.from_pylist(numbers.to_pylist())
+    assert pa.types.is_null(again["m.query.missing"].type)
+    step = {"id": "rmi", "use": "rmi", "keep": {"top": 2}}
+    assert qaqfilter.select(again, [step]).equals(qaqfilter.select(numbers, [step]))
+
+
 def test_layout_fields_and_prompt_are_as_in_a_recipe(pairs):
     records = [{"a": {"q": q}, "b": a} for q, a in pairs]
     with pytest.raises(SourceError, match="fits no layout"):
