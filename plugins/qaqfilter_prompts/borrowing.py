@@ -4,21 +4,53 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from qaqfilter import ChatTemplate, ModelFiles, PromptError, Resources
+from pydantic import AfterValidator, Field, model_validator
+
+from qaqfilter import (
+    ChatTemplate,
+    ModelFiles,
+    ModelLocation,
+    Options,
+    PromptError,
+    RecipePath,
+    Resources,
+)
 
 
-def one_template(template: str | None, template_from: str | None) -> None:
-    """Raise ValueError where a recipe names two."""
-    if template is not None and template_from is not None:
-        raise ValueError("template and template_from exclude each other")
+class TemplateOptions(Options):
+    """Which chat template: the model's own, or one that is named. It is never guessed."""
+
+    template: RecipePath | None = Field(
+        None, description="A file with a Jinja chat template, in place of the model's own."
+    )
+    template_from: ModelLocation | None = Field(
+        None, description="A model to borrow the chat template of: an instruct sibling, say."
+    )
+
+    @model_validator(mode="after")
+    def _one_template(self) -> Self:
+        if self.template is not None and self.template_from is not None:
+            raise ValueError("template and template_from exclude each other")
+        return self
+
+
+def _one_answer(value: str) -> str:
+    if value.count("{answer}") != 1:
+        raise ValueError("must hold {answer} exactly once")
+    return value
+
+
+Reverse = Annotated[str, AfterValidator(_one_answer)]
+"""What asks for the query of an answer; `{answer}` stands for the answer."""
 
 
 def chosen_template(
-    template: str | None, template_from: str | None, own: ChatTemplate | None, resources: Resources
+    config: TemplateOptions, own: ChatTemplate | None, resources: Resources
 ) -> ChatTemplate:
     """The template that the recipe names, else the model's own. Raises PromptError."""
+    template, template_from = config.template, config.template_from
     if template is not None:
         try:
             source = Path(template).read_text(encoding="utf-8")

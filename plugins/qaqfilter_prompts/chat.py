@@ -17,22 +17,19 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from qaqfilter import (
     Backend,
-    ModelLocation,
-    Options,
     PromptError,
     PromptRefused,
-    RecipePath,
     Record,
     Request,
     Resources,
 )
 from qaqfilter.prompts import SHAPES, Shape, cut, data_of, turn_slot
 from qaqfilter.sandbox import FIXED_DATE, Template
-from qaqfilter_prompts.borrowing import chosen_template, one_template
+from qaqfilter_prompts.borrowing import Reverse, TemplateOptions, chosen_template
 
 REVERSE = """\
 You are given an answer. Work out which programming task it was most likely written for, and \
@@ -52,19 +49,13 @@ _TARGET = {
 _OURS = ("messages", "add_generation_prompt")
 
 
-class ChatOptions(Options):
+class ChatOptions(TemplateOptions):
     """A chat template: the model's own, or one you name. It is never guessed."""
 
-    template: RecipePath | None = Field(
-        None, description="A file with a Jinja chat template, in place of the model's own."
-    )
-    template_from: ModelLocation | None = Field(
-        None, description="A model to borrow the chat template of: an instruct sibling, say."
-    )
     system: str | None = Field(
         None, description="System text for records that bring none; none at all if left out."
     )
-    reverse: str = Field(
+    reverse: Reverse = Field(
         REVERSE,
         description="What asks for the query of an answer; `{answer}` stands for the answer.",
     )
@@ -83,13 +74,6 @@ class ChatOptions(Options):
         "recipe gives the same numbers on every day.",
     )
 
-    @field_validator("reverse")
-    @classmethod
-    def _one_answer(cls, value: str) -> str:
-        if value.count("{answer}") != 1:
-            raise ValueError("must hold {answer} exactly once")
-        return value
-
     @field_validator("variables")
     @classmethod
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -97,20 +81,13 @@ class ChatOptions(Options):
             raise ValueError(f"{taken[0]} is set by the chat format itself")
         return value
 
-    @model_validator(mode="after")
-    def _one_template(self) -> ChatOptions:
-        one_template(self.template, self.template_from)
-        return self
-
 
 class Chat:
     """The chat format. The record's own system text beats the recipe's."""
 
     def __init__(self, config: ChatOptions, backend: Backend, resources: Resources) -> None:
         self._config = config
-        chosen = chosen_template(
-            config.template, config.template_from, backend.chat_template, resources
-        )
+        chosen = chosen_template(config, backend.chat_template, resources)
         self._template = Template(chosen.source, chosen.origin, config.date)
         self._variables = {
             "bos_token": chosen.bos_token,

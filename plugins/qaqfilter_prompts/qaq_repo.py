@@ -15,21 +15,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from qaqfilter import (
     Backend,
     Joint,
     Limit,
-    ModelLocation,
-    Options,
     PromptError,
-    RecipePath,
     Record,
     Resources,
 )
 from qaqfilter.sandbox import Template
-from qaqfilter_prompts.borrowing import chosen_template, one_template
+from qaqfilter_prompts.borrowing import Reverse, TemplateOptions, chosen_template
 
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 REVERSE = (
@@ -42,13 +39,13 @@ Message = tuple[str, str]
 """Role and content."""
 
 
-class QaqRepoOptions(Options):
+class QaqRepoOptions(TemplateOptions):
     """Options of `qaq_repo`; the texts are for mathematics unless you give others."""
 
     system: str = Field(
         SYSTEM, description="The script's `--system_prompt`: that of the training to come."
     )
-    reverse: str = Field(
+    reverse: Reverse = Field(
         REVERSE,
         description="The script's `--rmi_instruction_template`: what asks for the query of an "
         "answer; `{answer}` stands for the answer.",
@@ -56,24 +53,6 @@ class QaqRepoOptions(Options):
     max_length: int = Field(
         20480, ge=2, description="The script's `--max_length`: tokens of a rendered text."
     )
-    template: RecipePath | None = Field(
-        None, description="A file with a Jinja chat template, in place of the model's own."
-    )
-    template_from: ModelLocation | None = Field(
-        None, description="A model to borrow the chat template of (the script's `--tokenizer`)."
-    )
-
-    @field_validator("reverse")
-    @classmethod
-    def _one_answer(cls, value: str) -> str:
-        if value.count("{answer}") != 1:
-            raise ValueError("must hold {answer} exactly once")
-        return value
-
-    @model_validator(mode="after")
-    def _one_template(self) -> QaqRepoOptions:
-        one_template(self.template, self.template_from)
-        return self
 
 
 class QaqRepo:
@@ -81,9 +60,7 @@ class QaqRepo:
 
     def __init__(self, config: QaqRepoOptions, backend: Backend, resources: Resources) -> None:
         self._config = config
-        chosen = chosen_template(
-            config.template, config.template_from, backend.chat_template, resources
-        )
+        chosen = chosen_template(config, backend.chat_template, resources)
         self._template = Template(chosen.source, chosen.origin)
         self._tokens = {"bos_token": chosen.bos_token, "eos_token": chosen.eos_token}
 
