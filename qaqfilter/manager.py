@@ -209,7 +209,8 @@ def load_plugins(files: tuple[str | Path, ...] = ()) -> PluginManager:
         _load_guarded(manager, entry, distribution)
     for file in files:
         path = Path(file)
-        manager.register(import_file(path), path.stem, str(path))
+        # With its ending: a file may be called as a bundled plugin is.
+        manager.register(import_file(path), path.name, str(path))
         manager.files.append(path)
     return manager
 
