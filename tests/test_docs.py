@@ -51,15 +51,8 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LINKED = sorted([*PAGES, *ROOT.glob("C*.md"), *EXAMPLES.rglob("README.md")])
 COMMAND = [sys.executable, "-c", "from qaqfilter.cli import main; main()"]
 VERBS_OF_DOCS = {"file", "copy of", "plugin", "invalid", "not run"}
-TOLD_ELSEWHERE = {
-    "code_language",
-    "diversity",
-    "exact_duplicates",
-    "language",
-    "near_duplicates",
-    "syntax",
-}
-"""Selectors that have no page below docs/selectors; docs/methods.md tells of them."""
+
+
 RUN_AS_THEY_ARE = {"cat", "head", "ls"}
 
 
@@ -421,7 +414,7 @@ def test_architecture_has_a_line_for_every_core_module() -> None:
 def test_every_selector_has_a_page_with_its_column_and_a_recipe() -> None:
     folder = ROOT / "docs" / "selectors"
     listed = (folder / "index.md").read_text(encoding="utf-8")
-    bundled = {name for name in load_plugins().names("selector") if name not in TOLD_ELSEWHERE}
+    bundled = set(load_plugins().names("selector"))
     assert bundled == {page.stem for page in folder.glob("*.md")} - {"index"}
     for name in bundled:
         text = (folder / f"{name}.md").read_text(encoding="utf-8")
