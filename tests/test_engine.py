@@ -350,7 +350,7 @@ def test_a_watcher_that_fails_is_named(tmp_path, write_recipe):
         "def qaqfilter_step_finished(step):\n"
         "    raise ValueError('no good')\n"
     )
-    message = "plugin 'watcher' failed in qaqfilter_step_finished: ValueError: no good"
+    message = "plugin 'watcher.py' failed in qaqfilter_step_finished: ValueError: no good"
     with pytest.raises(QaqfilterError, match=message):
         qaqfilter.run(write_recipe(RMI), plugins=[plugin])
 
