@@ -82,11 +82,11 @@ def compare_presets(*, data: tuple[str, ...], as_json: bool, **given: Any) -> No
             labels = [one.record.id for one in shown]
             columns = (_values(shown, f"{step}.{pair.column}") for step in ("clean", "script"))
             found.append(Comparison(pair, *columns))
+    rows = [comparison.as_data(labels) for comparison in found]
     if as_json:
-        rows = [comparison.as_data(labels) for comparison in found]
         say_json({"records": len(labels), "presets": rows, "left_out": left_out})
         return
-    _show(found, labels)
+    _show(found, rows, labels)
     for preset, why in left_out.items():
         say(f"{preset} is left out: {why}")
 
@@ -141,15 +141,16 @@ def _values(shown: Sequence[Previewed], column: str) -> Any:
     return np.array([math.nan if value is None else value for value in values])
 
 
-def _show(found: Sequence[Comparison], labels: Sequence[str]) -> None:
+def _show(
+    found: Sequence[Comparison], rows: Sequence[Mapping[str, Any]], labels: Sequence[str]
+) -> None:
     console = Console(highlight=False, markup=False)
     table = Table(title=f"{len(labels)} records: the scripts beside the clean definitions")
     table.add_column("preset")
     table.add_column("score")
     for heading in ("both", "null", "rank correlation", "kept", "overlap"):
         table.add_column(heading, justify="right")
-    for comparison in found:
-        row = comparison.as_data(labels)
+    for row in rows:
         table.add_row(
             row["preset"],
             row["column"],
@@ -161,8 +162,8 @@ def _show(found: Sequence[Comparison], labels: Sequence[str]) -> None:
         )
     console.print(table)
     say("null and kept: clean / script. overlap: kept by both, of those kept by either.")
-    for comparison in found:
-        spread = comparison.as_data(labels)["difference"]
+    for comparison, row in zip(found, rows, strict=True):
+        spread = row["difference"]
         say(
             f"\n{comparison.pair.preset}: script - clean is {_text(spread['median'])} (median; "
             f"{_text(spread['p05'])} to {_text(spread['p95'])} from the 5th to the 95th percentile)"
