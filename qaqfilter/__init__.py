@@ -14,6 +14,7 @@ from qaqfilter.api import (
     select_recipe,
 )
 from qaqfilter.costs import Cost, Work
+from qaqfilter.damages import Damage
 from qaqfilter.errors import (
     BackendError,
     BackendHung,
@@ -88,6 +89,7 @@ __all__ = [
     "ColumnWeights",
     "Component",
     "Cost",
+    "Damage",
     "Decisions",
     "Executor",
     "Fenced",

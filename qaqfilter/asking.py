@@ -70,7 +70,8 @@ def make_stage(
 class Models:
     """The models of a recipe, asked one after the other; `reports` say what each one cost.
 
-    `scored` is called when the first numbers of a model are there.
+    `scored` is called when the first numbers of a model are there. `fit_on` is what a model that is
+    fitted on the input gets to read, where that is not the stream.
     """
 
     recipe: Recipe
@@ -79,6 +80,7 @@ class Models:
     stream: RecordStream
     columns: Columns
     scored: Callable[[], None]
+    fit_on: RecordStream | None = None
     reports: list[ModelReport] = field(default_factory=list)
     _compared: bool = False
 
@@ -88,7 +90,7 @@ class Models:
         view = step.view(model)
         keys = self.recipe.models[model].keys
         stage = make_stage(
-            self.recipe, self.manager, self.stream, step, model=model, likelihoods=likelihoods
+            self.recipe, self.manager, self._fit_on, step, model=model, likelihoods=likelihoods
         )
         stage.progress = self.observer.advanced
         limit = NullLimit(str(stage.culprit), len(rows), self.recipe.input.max_errors)
@@ -137,6 +139,10 @@ class Models:
             )
         )
 
+    @property
+    def _fit_on(self) -> RecordStream:
+        return self.stream if self.fit_on is None else self.fit_on
+
     def _compare_tokenizers(self) -> None:
         """Refuse models of several tokenizers before any of them has scored for hours."""
         if self._compared:
@@ -148,7 +154,7 @@ class Models:
             found = {}
             for model in step.selector.one_tokenizer:
                 stage = make_stage(
-                    self.recipe, self.manager, self.stream, step, model=model, likelihoods=()
+                    self.recipe, self.manager, self._fit_on, step, model=model, likelihoods=()
                 )
                 with stage.opened() as opened, stage.culprit.blamed("encoding texts"):
                     found[stage.model] = tokenizer_digest(opened.backend)

@@ -152,13 +152,7 @@ class Chain:
             self.observer.message("\n  ".join([title, *lines]))
 
     def _decide(self, step: Step, rows: Ints) -> tuple[Decisions, Table, Group | None]:
-        needs = [(f"{m}.{name}", f"{step.view(m)}.{name}") for m, name in step.needs]
-        table = self.columns.table(step.id, rows, needs)
-        scored = table
-        # Who asks no model has nothing to say of one exchange of a conversation.
-        if isinstance(step.selector, Scores) and needs:
-            scored = self.columns.unit_table(step.id, rows, needs, step.keys.combine)
-            _name_cuts(step, scored)
+        table, scored = tables_of(step, rows, self.columns)
         for name, values in score_step(step, scored).items():
             self.columns.put(f"{step.id}.{name}", rows, values)
             table.columns[name] = table.columns[f"{step.id}.{name}"] = values
@@ -172,6 +166,18 @@ class Chain:
         if name in self.columns.numbers:
             return Group.of_numbers(table.column(name))
         return self.columns.group(name).take(rows)
+
+
+def tables_of(step: Step, rows: Ints, columns: Columns) -> tuple[Table, Table]:
+    """The rows as the keep rule sees them, and as the step's selector does."""
+    needs = [(f"{m}.{name}", f"{step.view(m)}.{name}") for m, name in step.needs]
+    table = columns.table(step.id, rows, needs)
+    # Who asks no model has nothing to say of one exchange of a conversation.
+    if not (isinstance(step.selector, Scores) and needs):
+        return table, table
+    scored = columns.unit_table(step.id, rows, needs, step.keys.combine)
+    _name_cuts(step, scored)
+    return table, scored
 
 
 def _name_cuts(step: Step, table: Table) -> None:

@@ -1,9 +1,9 @@
 """Start here: every hook that a plugin can implement, each with a complete plugin.
 
-Nine hooks yield components: sources, sinks, backends, selectors, prompts, presets, executors,
-models (location schemes) and commands. Three only watch a run. A plugin is any importable module
-(or object) whose functions carry `hookimpl` and one of these names; it is offered by an entry point
-in the group ``qaqfilter``, or given as a file with ``--plugin``.
+Ten hooks yield components: sources, sinks, backends, selectors, prompts, presets, executors,
+models (location schemes), commands and damages. Three only watch a run. A plugin is any importable
+module (or object) whose functions carry `hookimpl` and one of these names; it is offered by an entry
+point in the group ``qaqfilter``, or given as a file with ``--plugin``.
 
 Hook functions take the arguments listed here, by name, without defaults; they may leave
 arguments out. A hook that yields components is called once, when plugins are loaded, so it must
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from qaqfilter.damages import Damage
 from qaqfilter.execution import Executor
 from qaqfilter.model_files import Locator
 from qaqfilter.protocols import Backend, Component, PromptFormat, Source
@@ -259,6 +260,23 @@ class Specs:
             @hookimpl
             def qaqfilter_commands():
                 yield Component("hello", Options, lambda config: hello, "Say hello.")
+        """
+
+    @hookspec
+    def qaqfilter_damages(self) -> Iterable[Component[Damage]]:  # type: ignore[empty-body]
+        """A way to spoil copies of good records: ``qaqfilter calibrate --damage <name>``.
+
+        `create(config) -> Damage`; a damage has no options in the recipe::
+
+            from qaqfilter import Component, Options, hookimpl
+
+            class Shouted:
+                def damage(self, record, others, rng):
+                    return record.query, record.answer.upper()
+
+            @hookimpl
+            def qaqfilter_damages():
+                yield Component("shouted", Options, lambda config: Shouted(), "answer in capitals")
         """
 
     @hookspec

@@ -34,6 +34,7 @@ KINDS: Mapping[str, str] = {
     "executor": "qaqfilter_executors",
     "model": "qaqfilter_models",
     "command": "qaqfilter_commands",
+    "damage": "qaqfilter_damages",
 }
 """Kind of component -> the hook that yields it."""
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import islice
-
-import numpy as np
 
 from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
@@ -17,8 +13,9 @@ from qaqfilter.previewed import Preview, Previewed
 from qaqfilter.protocols import Source
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer
+from qaqfilter.sampling import Held, drawn, surveyed
 from qaqfilter.stream import RecordStream
-from qaqfilter.types import BadRecord, Record
+from qaqfilter.types import Record
 
 
 def preview_recipe(
@@ -40,11 +37,10 @@ def preview_recipe(
     if random is None:
         taken, bad = _first(source, records)
     else:
-        taken, bad = _drawn(source, recipe, records, random), ()
+        taken, bad = drawn(surveyed(RecordStream(source, recipe.input)), records, random), ()
     observer.advanced(len(taken), 0)
     observer.finished()
-    stream = RecordStream(_Held(taken), recipe.input)
-    stream.survey(lambda bad: None, lambda records, tokens: None)
+    stream = surveyed(RecordStream(Held(taken), recipe.input))
     columns = Columns(stream.records, units=stream.units)
     models = Models(recipe, manager, observer, stream, columns, lambda: None)
     chain = Chain(recipe, manager, observer, stream, columns, models, tells=False)
@@ -63,16 +59,6 @@ def preview_recipe(
     )
 
 
-class _Held:
-    """A source of records that are in memory."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records = records
-
-    def read(self) -> Iterator[Record | BadRecord]:
-        yield from self._records
-
-
 def _first(source: Source, most: int) -> tuple[list[Record], tuple[str, ...]]:
     taken: list[Record] = []
     bad: list[str] = []
@@ -84,16 +70,6 @@ def _first(source: Source, most: int) -> tuple[list[Record], tuple[str, ...]]:
         if len(taken) == most:
             break
     return taken, tuple(bad)
-
-
-def _drawn(source: Source, recipe: Recipe, most: int, seed: int) -> list[Record]:
-    """Drawn without replacement, in the order of the stream: the same seed, the same records."""
-    stream = RecordStream(source, recipe.input)
-    stream.survey(lambda bad: None, lambda records, tokens: None)
-    draw = np.random.default_rng(seed)
-    rows = draw.choice(stream.records, min(most, stream.records), replace=False)
-    windows = stream.windows(np.sort(rows).astype(np.int64), most)
-    return [record for window in islice(windows, 1) for record in window.records]
 
 
 def _numbers(columns: Columns) -> dict[str, list[float | None]]:

@@ -20,16 +20,24 @@ def equal_count_bins(values: Floats, bins: int) -> Ints:
     values than bins leave some bins empty, and values that are all equal share one bin.
     NaN gets -1. Raises ValueError for less than one bin.
     """
+    values = np.asarray(values, dtype=np.float64)
+    return bins_of(values, bin_edges(values, bins))
+
+
+def bin_edges(values: Floats, bins: int) -> Floats:
+    """The edges of `equal_count_bins`, ascending: ``bins - 1`` of them, or fewer."""
     if bins < 1:
         raise ValueError(f"bins must be at least 1, not {bins}")
-    values = np.asarray(values, dtype=np.float64)
-    known = ~np.isnan(values)
-    ordered = np.sort(values[known])
+    ordered = np.sort(values[~np.isnan(values)])
     positions = -(-np.arange(1, bins, dtype=np.int64) * len(ordered) // bins)
-    edges = ordered[positions[positions < len(ordered)]]
-    answer = np.full(len(values), -1, dtype=np.int64)
-    answer[known] = np.searchsorted(edges, values[known], side="right")
-    return answer
+    edges: Floats = ordered[positions[positions < len(ordered)]]
+    return edges
+
+
+def bins_of(values: Floats, edges: Floats) -> Ints:
+    """The bin of each value between edges that may be those of other values; -1 for NaN."""
+    found = np.searchsorted(edges, values, side="right").astype(np.int64)
+    return np.where(np.isnan(values), -1, found)
 
 
 def fractional_ranks(values: Floats, groups: Ints | None = None) -> Floats:
