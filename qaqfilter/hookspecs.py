@@ -1,8 +1,8 @@
 """Start here: every hook that a plugin can implement, each with a complete plugin.
 
 Ten hooks yield components: sources, sinks, backends, selectors, prompts, presets, executors,
-models (location schemes), commands and damages. Three only watch a run. A plugin is any importable
-module (or object) whose functions carry `hookimpl` and one of these names; it is offered by an entry
+models (location schemes), commands and damages. Three only watch a run. A plugin is any module
+(or object) whose functions carry `hookimpl` and one of these names; it is offered by an entry
 point in the group ``qaqfilter``, or given as a file with ``--plugin``.
 
 Hook functions take the arguments listed here, by name, without defaults; they may leave

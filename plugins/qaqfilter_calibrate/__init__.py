@@ -1,4 +1,4 @@
-"""`qaqfilter calibrate`: what a recipe catches of damage in the user's own data, and at what cost."""
+"""`qaqfilter calibrate`: what a recipe catches of damage in the user's data, and at what cost."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ import numpy as np
 from qaqfilter import Bools, Floats, Ints
 from qaqfilter_calibrate.copies import Copies
 from qaqfilter_calibrate.judging import Judgement
-from qaqfilter_calibrate.statistics import Draws, auc, caught_by, choose, cuts_at, middle
+from qaqfilter_calibrate.statistics import Draws, auc, caught_by, choose, middle
 
 BINS = 30
 EXAMPLES = 3
@@ -79,13 +79,10 @@ def _share(flags: Bools, there: Bools | None = None) -> Callable[[Ints], float]:
 class Account:
     """Everything that is said of a calibration, from what the steps make of all rows."""
 
-    def __init__(
-        self, judged: Sequence[Judgement], lost: Bools, draws: Draws, *, cost: float
-    ) -> None:
+    def __init__(self, judged: Sequence[Judgement], lost: Bools, draws: Draws) -> None:
         self.judged = judged
         self.lost = lost
         self.draws = draws
-        self.cost = cost
         self.copies: Copies = judged[0].copies
         self.every = np.arange(self.copies.size)
 
@@ -130,12 +127,12 @@ class Account:
 
     def _equal_cost(self, one: Judgement, kind: int) -> Data:
         """The best that a cut could catch, chosen anew in each resample."""
-        clean, damaged, there = one.clean, one.damaged[kind], one.there[kind]
+        damaged, there = one.to_cut[kind], one.there[kind]
 
         def measure(places: Ints) -> tuple[float, float]:
             if one.itself:
                 return math.nan, math.nan
-            cuts = cuts_at(clean[places], self.cost)
+            cuts = one.cuts(places)
             values = damaged[places[there[places]]]
             return tuple(float(caught_by(c, values).max()) for c in (cuts.ends(), cuts))  # type: ignore[return-value]
 
@@ -177,7 +174,7 @@ class Account:
         for one in self.judged:
             if one.itself or np.isnan(one.clean).all():
                 continue
-            best = choose(one.clean, one.damaged, one.there, self.cost)
+            best = choose(one.cuts(self.every), one.to_cut, one.there)
             drawn = [self._elsewhere(one, places) for places in self.draws]
             low, high, caught, cost = np.array(drawn).T
             keep = one.as_keep(best.low, best.high)
@@ -194,11 +191,12 @@ class Account:
 
     def _elsewhere(self, one: Judgement, places: Ints) -> tuple[float, float, float, float]:
         """Bounds by one resample, and what they catch and cost among the records it left out."""
-        best = choose(one.clean[places], one.damaged[:, places], one.there[:, places], self.cost)
+        cuts = one.cuts(places)
+        best = choose(cuts, one.to_cut[:, places], one.there[:, places])
         left_out = np.ones(self.copies.size, dtype=np.bool_)
         left_out[places] = False
         catches = []
-        for values, there in zip(one.damaged, one.there, strict=True):
+        for values, there in zip(one.to_cut, one.there, strict=True):
             if (here := there & left_out).any():
                 catches.append(_dropped(values[here], best.low, best.high))
         cost = _dropped(one.clean[left_out], best.low, best.high) if left_out.any() else math.nan
@@ -267,7 +265,11 @@ def _digits(value: float) -> str:
 def _bound(name: str, value: float, drawn: Floats) -> Data:
     """A bound with its interval over the resamples; null for none."""
     low, high = middle(drawn)
-    return {name: number(value), f"{name}_low": number(low), f"{name}_high": number(high)}
+    return {
+        name: number(round(value, 12)),
+        f"{name}_low": number(low),
+        f"{name}_high": number(high),
+    }
 
 
 def _mean(name: str, drawn: Floats) -> Data:

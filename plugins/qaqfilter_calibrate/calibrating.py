@@ -65,7 +65,7 @@ def calibrate(
     share = len(clean) / stream.records
     places, lost = place_all(recipe, observer, clean, copies, share=share)
     draws = Draws.of(len(clean), times, seed)
-    account = Account([Judgement(one, copies) for one in places], lost, draws, cost=cost)
+    account = Account([Judgement(one, copies, cost) for one in places], lost, draws)
     summaries = {name: recipe.manager.component("damage", name).summary for name in damages}
     return {
         "format": FORMAT,

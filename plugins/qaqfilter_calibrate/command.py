@@ -82,7 +82,7 @@ def calibrate(
         console = Console(highlight=False, markup=False)
         for table in showing.tables(data):
             console.print(table)
-        for line in (*showing.suggested(data), *data["notes"]):
+        for line in (showing.legend(data), *showing.suggested(data), *data["notes"]):
             say(line)
     if saved is None:
         say("nothing is saved: output.path is -, and there is no folder to save it in", err=True)

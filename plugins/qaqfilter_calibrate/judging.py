@@ -1,4 +1,4 @@
-"""One step's numbers as they are judged: the coordinate, its direction, and the keep rule's form."""
+"""One step's numbers as they are judged: a coordinate, its direction, the keep rule's form."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from qaqfilter.keep import Keep
 from qaqfilter.selectors import Decides
 from qaqfilter_calibrate.copies import Copies
 from qaqfilter_calibrate.placing import StepPlaces
+from qaqfilter_calibrate.statistics import Cuts, rank_cuts, value_cuts
 
 Direction = Literal["high", "low", "between", "itself", "scores"]
 
@@ -22,10 +23,12 @@ class Judgement:
     """A step over the sample and over the copies, which are matrices ``[damages, size]``.
 
     A record that has no copy of a damage has False in `there`, and its number means nothing.
+    `cost` is the share of the sample that cuts may drop.
     """
 
     places: StepPlaces
     copies: Copies
+    cost: float
 
     @property
     def id(self) -> str:
@@ -88,6 +91,23 @@ class Judgement:
         return np.full_like(found, np.nan) if self.itself else found
 
     @cached_property
+    def to_cut(self) -> Floats:
+        """The coordinate of the copies as bounds meet it."""
+        inside = self.places.inside
+        return self.damaged if inside is None else inside[self._grid[0]]
+
+    def cuts(self, places: Ints) -> Cuts:
+        """The cuts that cost no more than `cost` of some clean records.
+
+        Ranks are those among the whole sample, and so are their cuts.
+        """
+        return self._rank_cuts or value_cuts(self.clean[places], self.cost)
+
+    @cached_property
+    def _rank_cuts(self) -> Cuts | None:
+        return None if self.places.ranks is None else rank_cuts(self.clean, self.cost)
+
+    @cached_property
     def lost(self) -> Bools:
         """Which of the sample the step drops."""
         return ~self.places.kept[: self.copies.size]
@@ -102,7 +122,7 @@ class Judgement:
         """A keep rule of the step's form for ``low <= x <= high``; None where nothing is cut."""
         bounds = {"min": low, "max": high}
         if self.judged == "rank":
-            ends = [max(0.0, low), min(1.0, high)]
+            ends = [round(max(0.0, low), 6), round(min(1.0, high), 6)]
             return None if ends == [0.0, 1.0] else {"rank": ends}
         return {name: bound for name, bound in bounds.items() if np.isfinite(bound)} or None
 

@@ -26,7 +26,7 @@ from qaqfilter.sampling import Held, surveyed
 from qaqfilter.selectors import Decides, Scores
 from qaqfilter.stream import RecordStream
 from qaqfilter_calibrate.copies import Copies
-from qaqfilter_calibrate.ruler import Judged, Ruler
+from qaqfilter_calibrate.ruler import Judged, Placed, Ruler
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,14 @@ class StepPlaces:
     ----------
     values: the step's first column, NaN where undefined.
     ranks: by the step's keep rule, where that ranks; else None.
+    inside: the same ranks as rank bounds meet them.
     kept: by this step alone, whatever others decide.
     """
 
     step: Step
     values: Floats
     ranks: Floats | None
+    inside: Floats | None
     kept: Bools
 
 
@@ -107,10 +109,11 @@ def _placed(step: Step, columns: Columns, alive: Ints, original: Ints, lost: Boo
     values = columns.number(f"{step.id}.{step.selector.columns[0]}")
     keep = step.keys.keep
     if keep is None:
-        return StepPlaces(step, values, None, kept)
-    ruler, rows = _ruler(step, keep, columns, values, alive, original)
-    places = ruler.place(rows)
-    return StepPlaces(step, values, None if keep.per_record else places.rank, places.kept)
+        return StepPlaces(step, values, None, None, kept)
+    places = _placed_by_rule(step, keep, columns, alive, original)
+    if keep.per_record:
+        return StepPlaces(step, values, None, None, places.kept)
+    return StepPlaces(step, values, places.rank, places.inside, places.kept)
 
 
 def _score_alone(step: Step, columns: Columns, alive: Ints, original: Ints, kept: Bools) -> None:
@@ -130,24 +133,26 @@ def _score_alone(step: Step, columns: Columns, alive: Ints, original: Ints, kept
             kept[row] = step.selector.decide(table).kept[place]
 
 
-def _ruler(
-    step: Step, keep: Keep, columns: Columns, values: Floats, alive: Ints, original: Ints
-) -> tuple[Ruler, Judged]:
+def _placed_by_rule(
+    step: Step, keep: Keep, columns: Columns, alive: Ints, original: Ints
+) -> Placed:
+    """All rows by the keep rule of the clean ones."""
+    values = columns.number(f"{step.id}.{step.selector.columns[0]}")
     strata, by, bins = step.keys.strata, None, 1
     if strata is not None:
         own = strata.by in step.selector.columns
         by = columns.number(f"{step.id}.{strata.by}" if own else strata.by)
         bins = strata.bins
     group = _group(step, columns)
-    rows = Judged(values, original, by, None if group is None else group.codes)
+    codes = None if group is None else group.codes
     clean = Judged(
         values[alive],
         original[alive],
         None if by is None else by[alive],
-        None if group is None else group.codes[alive],
+        None if codes is None else codes[alive],
     )
-    words = None if group is None else group.words
-    return Ruler(keep, clean, bins=bins, words=words), rows
+    ruler = Ruler(keep, clean, bins=bins, words=None if group is None else group.words)
+    return ruler.place(Judged(values, original, by, codes))
 
 
 def _group(step: Step, columns: Columns) -> Group | None:

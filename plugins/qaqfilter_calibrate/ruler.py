@@ -48,10 +48,14 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Whether each row is kept, and its rank: NaN for a null and for a row without a group."""
+    """Whether each row is kept, and its rank: NaN for a null and for a row without a group.
+
+    `inside` is the rank as rank bounds meet it, that of a clean record.
+    """
 
     kept: Bools
     rank: Floats
+    inside: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,13 @@ class Ruler:
         groups = self._groups(rows)
         judged = ~np.isnan(rows.values) & (groups >= 0)
         rank, size = self._ranks(rows.values, np.where(judged, groups, -1))
-        kept = judged & self._within(rows.values) & self._ranks_right(rank, size)
+        inside = np.clip(rank, 0.5 / size, (2 * size - 1) / (2 * size))
+        kept = judged & self._within(rows.values) & self._ranks_right(inside)
         if self._cuts or self._alone:
             kept &= self._above_cut(rows, rank)
         if self._keep.invert:
             kept = judged & ~kept
-        return Placed(kept, rank)
+        return Placed(kept, rank, inside)
 
     # --- the parts of a rule ------------------------------------------------------------
 
@@ -133,11 +138,10 @@ class Ruler:
             size[here] = len(peers)
         return rank, size
 
-    def _ranks_right(self, rank: Floats, size: Ints) -> Bools:
+    def _ranks_right(self, inside: Floats) -> Bools:
         if self._keep.rank is None:
-            return np.ones(len(rank), dtype=np.bool_)
+            return np.ones(len(inside), dtype=np.bool_)
         low, high = self._keep.rank
-        inside = np.clip(rank, 0.5 / size, (2 * size - 1) / (2 * size))
         return (inside >= low) & (inside < high)
 
     def _cut(self, clean: Judged, groups: Ints, words: list[str | None] | None) -> None:

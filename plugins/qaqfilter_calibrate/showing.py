@@ -22,59 +22,62 @@ def tables(data: Data) -> Iterator[Table]:
     """One for each step, and one for the chain."""
     for step in data["steps"]:
         yield _step(data, step)
-    chain = Table(title=f"the chain; costs {_between(data['chain'], 'cost')} of the sample")
-    chain.add_column("damage")
+    chain = Table(title=f"the chain: costs {_percent(data['chain'], 'cost')} % of the sample")
+    chain.add_column("damage", no_wrap=True)
     chain.add_column("records", justify="right")
-    chain.add_column("caught", justify="right")
+    chain.add_column("caught %", justify="right", no_wrap=True)
     steps = [step["step"] for step in data["steps"] if step["keeps"] != "scores"]
     for step in steps:
         chain.add_column(f"first by {printable(step)}", justify="right")
     for one in data["chain_catches"]:
-        first = [_percent(one["by_step"][step]) for step in steps]
+        first = [_number(one["by_step"][step]) for step in steps]
         name = printable(one["damage"])
-        chain.add_row(name, str(one["records"]), _between(one, "caught"), *first)
+        chain.add_row(name, str(one["records"]), _percent(one, "caught"), *first)
     yield chain
 
 
 def _step(data: Data, step: Data) -> Table:
-    costs = "" if step["keeps"] == "scores" else f"; costs {_between(step, 'cost')}"
-    table = Table(
-        title=printable(
-            f"{step['step']} ({step['use']}, by {step['judged']}, {_DIRECTIONS[step['keeps']]})"
-            f"{costs}"
-        )
-    )
-    table.add_column("damage")
-    equal = f"at {_percent(data['cost'])} cost"
-    headings = ("null", "caught", "AUC", f"one bound {equal}", f"two bounds {equal}")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    told = f"{step['step']} ({step['use']}): by {step['judged']}, {_DIRECTIONS[step['keeps']]}"
+    costs = "" if step["keeps"] == "scores" else f", costs {_percent(step, 'cost')} %"
+    table = Table(title=printable(f"{told}{costs}"))
+    table.add_column("damage", no_wrap=True)
+    for heading in ("null", "caught %", "AUC", "1 bound %", "2 bounds %"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for one in data["catches"]:
         if one["step"] == step["step"]:
             table.add_row(
                 printable(one["damage"]),
                 str(one["nulls"]),
-                "-" if step["keeps"] == "scores" else _percent(one["caught"]),
-                _auc(one),
-                _between(one, "one_sided"),
-                _between(one, "two_sided"),
+                "-" if step["keeps"] == "scores" else _percent(one, "caught"),
+                "-" if one["auc"] is None else f"{one['auc']:.2f}",
+                _percent(one, "one_sided"),
+                _percent(one, "two_sided"),
             )
     return table
+
+
+def legend(data: Data) -> str:
+    """What the tables' columns are."""
+    return (
+        "caught: at the recipe's thresholds. AUC: 0.5 is no signal, below it the damage scores as "
+        "the good should. 1 bound, 2 bounds: caught by the best cut that costs "
+        f"{_number(data['cost'])} % of the sample. In brackets the middle {_number(data['level'])} "
+        f"% of {data['bootstrap']} resamples."
+    )
 
 
 def suggested(data: Data) -> Iterator[str]:
     """Lines of YAML, each below what is to be known of it."""
     yield (
-        f"suggested, each step by itself, for a cost of {_percent(data['cost'])} (costs of several "
-        "steps add up):"
+        f"suggested, each step by itself, for a cost of {_number(data['cost'])} % (costs of "
+        "several steps add up):"
     )
     for one in data["suggestions"]:
-        told = (
-            f"catches {_percent(one['catch'])} on average; chosen and measured on different "
-            f"records {_between(one, 'caught_elsewhere')} at a cost of "
-            f"{_between(one, 'cost_elsewhere')}"
+        yield (
+            f"  # {printable(one['step'])}: catches {_number(one['catch'])} % on average; chosen "
+            f"and measured on different records {_percent(one, 'caught_elsewhere')} % at a cost "
+            f"of {_number(one['cost_elsewhere'])} %"
         )
-        yield f"  # {printable(one['step'])}: {told}"
         if one["yaml"] is None:
             yield "  # no bound: as many records as may be lost have no score"
             continue
@@ -85,28 +88,19 @@ def suggested(data: Data) -> Iterator[str]:
 
 
 def _range(one: Data, name: str) -> str:
-    """A bound's interval; an open end stands for resamples without this bound."""
+    """A bound's interval; `none` where resamples have no such bound."""
     low, high = one[f"{name}_low"], one[f"{name}_high"]
-    if low is None and high is None:
-        return f"{one[name]:.4g} (most resamples have none)"
     ends = ["none" if end is None else f"{end:.4g}" for end in (low, high)]
     return f"{one[name]:.4g} ({ends[0]} to {ends[1]})"
 
 
-def _between(one: Data, name: str) -> str:
+def _percent(one: Data, name: str) -> str:
     value, low, high = one[name], one[f"{name}_low"], one[f"{name}_high"]
-    if value is None:
-        return "-"
-    if low is None or high is None:
-        return _percent(value)
-    return f"{_percent(value)} ({100 * low:.0f} to {100 * high:.0f})"
+    ends = _number(low), _number(high)
+    if value is None or set(ends) <= {_number(value), "-"}:
+        return _number(value)
+    return f"{_number(value)} ({ends[0]}-{ends[1]})"
 
 
-def _auc(one: Data) -> str:
-    if one["auc"] is None:
-        return "-"
-    return f"{one['auc']:.2f} ({one['auc_low']:.2f} to {one['auc_high']:.2f})"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
+def _number(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f}"

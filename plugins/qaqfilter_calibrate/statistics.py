@@ -3,8 +3,8 @@
 AUC = P(clean > damaged) + P(clean = damaged) / 2 over all pairs; 0.5 is no signal.
 
 A cut keeps what is between two bounds. Its cost is the share of the clean records that it drops,
-nulls among them, since a null passes no rule. Bounds lie half way between two neighbouring clean
-numbers, so that no bound is a record's own number.
+nulls among them, since a null passes no rule. Bounds of values lie half way between two clean
+neighbours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from qaqfilter import Bools, Floats, Ints
 
 LEVEL = 0.95
 """Of the intervals."""
+GRID = 20
+"""Steps in which a cost is divided between the two ends of a rank."""
 
 
 def auc(clean: Floats, damaged: Floats) -> float:
@@ -34,34 +36,80 @@ def auc(clean: Floats, damaged: Floats) -> float:
 
 
 class Cuts(NamedTuple):
-    """Candidates: kept is ``low <= x <= high``. The first has no lower bound, the last no upper."""
+    """Candidates: kept is ``low <= x <= high``; an infinite bound is none.
+
+    The first is that without any bound, or one with a single bound.
+    """
 
     low: Floats
     high: Floats
 
+    @property
+    def simple(self) -> Bools:
+        """Which have one bound at most."""
+        return np.isinf(self.low) | np.isinf(self.high)
+
     def ends(self) -> Cuts:
-        """The two with one bound."""
-        return Cuts(self.low[[0, -1]], self.high[[0, -1]])
+        """Those with one bound at most."""
+        return Cuts(self.low[self.simple], self.high[self.simple])
 
 
-def cuts_at(clean: Floats, cost: float) -> Cuts:
+def value_cuts(clean: Floats, cost: float) -> Cuts:
     """All ways to drop the most clean records that `cost` allows, from both ends together.
 
     `clean` has NaN for nulls, which are dropped anyway; the more there are, the less is left to
-    drop. Equal numbers stay together, so a cut may drop fewer.
+    drop. Equal numbers stay together, so a cut may drop fewer. Where an end drops none, its bound
+    is the outermost clean number: what lies beyond is caught at no cost.
     """
     known = np.sort(clean[~np.isnan(clean)])
-    # The share that was written: 0.29 of 100 is 29, though the product is just below.
-    budget = int(np.floor(cost * len(clean) + 1e-9)) - (len(clean) - len(known))
-    below = np.arange(max(0, min(budget, len(known) - 1)) + 1)
-    above = below[::-1]
-    edges = np.concatenate([[-np.inf], known[:-1] + np.diff(known) / 2, [np.inf]])
     if not len(known):
-        return Cuts(np.array([-np.inf]), np.array([np.inf]))
+        return _no_cuts()
+    budget = max(0, min(_budget(clean, cost), len(known) - 1))
+    edges = np.concatenate([known[:1], known[:-1] + np.diff(known) / 2, known[-1:]])
+    below = np.arange(budget + 1)
     # Of a run of equal numbers, all stay.
     first = np.searchsorted(known, known[below], side="left")
-    last = np.searchsorted(known, known[len(known) - 1 - above], side="right")
-    return Cuts(edges[first], edges[last])
+    last = np.searchsorted(known, known[len(known) - 1 - below[::-1]], side="right")
+    low, high = edges[first], edges[last]
+    return Cuts(
+        np.concatenate([[-np.inf], low, low[-1:]]), np.concatenate([high[:1], high, [np.inf]])
+    )
+
+
+def rank_cuts(clean: Floats, cost: float) -> Cuts:
+    """The same for ranks, with bounds of a grid: a rank bound says itself what it drops.
+
+    Of few records in a bin the ends may hold more than their share, so what the cuts cost is
+    counted too. High bounds are exclusive, as those of a keep rule's `rank`.
+    """
+    budget = _budget(clean, cost)
+    if budget <= 0:
+        return _no_cuts()
+    share = budget / (~np.isnan(clean)).sum()
+    steps = np.round(np.linspace(0, share, GRID + 1), 6)
+    # Large shares first: among cuts that drop the same records they say best what they cost.
+    pairs = [
+        (low, high) for low in steps[::-1] for high in steps[::-1] if low + high <= share + 1e-6
+    ]
+    below, above = np.array(pairs).T
+    cuts = Cuts(
+        np.where(below > 0, below, -np.inf),
+        np.where(above > 0, np.nextafter(np.round(1 - above, 6), 0), np.inf),
+    )
+    known = clean[~np.isnan(clean)]
+    fits = caught_by(cuts, known) * len(known) <= budget + 1e-9
+    return Cuts(cuts.low[fits], cuts.high[fits])
+
+
+def _no_cuts() -> Cuts:
+    """Where nothing may be dropped."""
+    return Cuts(np.array([-np.inf]), np.array([np.inf]))
+
+
+def _budget(clean: Floats, cost: float) -> int:
+    """How many known clean records may go; below 0 where the nulls alone cost more."""
+    # The share that was written: 0.29 of 100 is 29, though the product is just below.
+    return int(np.floor(cost * len(clean) + 1e-9)) - int(np.isnan(clean).sum())
 
 
 def caught_by(cuts: Cuts, values: Floats) -> Floats:
@@ -120,17 +168,15 @@ class Choice:
     catch: float
 
 
-def choose(clean: Floats, damaged: Floats, there: Bools, cost: float) -> Choice:
+def choose(cuts: Cuts, damaged: Floats, there: Bools) -> Choice:
     """`damaged` and `there` are ``[damages, size]``; a damage that made no copy does not count.
 
-    Of cuts that catch equally much, one with a single bound, if there is one.
+    Of cuts that catch equally much, one with a single bound, if there is one; the first of those.
     """
-    cuts = cuts_at(clean, cost)
     catches = [caught_by(cuts, row[here]) for row, here in zip(damaged, there, strict=True)]
     catches = [catch for catch in catches if not np.isnan(catch).any()]
     if not catches:
         return Choice(-np.inf, np.inf, float("nan"))
     mean = np.mean(catches, axis=0)
-    simple = np.isinf(cuts.low) | np.isinf(cuts.high)
-    best = int(np.lexsort((~simple, -mean))[0])
+    best = int(np.lexsort((~cuts.simple, -np.round(mean, 12)))[0])
     return Choice(float(cuts.low[best]), float(cuts.high[best]), float(mean[best]))

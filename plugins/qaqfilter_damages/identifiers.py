@@ -6,80 +6,14 @@ import keyword
 import re
 from collections import Counter
 
-WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w{2,}(?!\w)")
-_COMMON = frozenset(
-    [
-        *keyword.kwlist,
-        *keyword.softkwlist,
-        *[
-            "self",
-            "cls",
-            "int",
-            "str",
-            "float",
-            "bool",
-            "list",
-            "dict",
-            "set",
-            "tuple",
-            "len",
-            "print",
-            "range",
-            "super",
-            "object",
-            "type",
-        ],
-        *[
-            "and",
-            "the",
-            "for",
-            "with",
-            "not",
-            "are",
-            "that",
-            "this",
-            "from",
-            "you",
-            "can",
-            "its",
-            "has",
-            "have",
-            "will",
-            "then",
-            "else",
-        ],
-        *[
-            "var",
-            "let",
-            "const",
-            "function",
-            "return",
-            "void",
-            "public",
-            "private",
-            "static",
-            "final",
-            "class",
-            "new",
-            "null",
-        ],
-        *[
-            "true",
-            "false",
-            "undefined",
-            "string",
-            "char",
-            "double",
-            "long",
-            "struct",
-            "func",
-            "fn",
-            "mut",
-            "use",
-            "impl",
-        ],
-    ]
-)
+WORD = re.compile(r"(?<!\w)[A-Za-z_]\w{2,}(?!\w)")
+_WORDS = """
+self cls int str float bool list dict set tuple len print range super object type
+and the for with not are that this from you can its has have will then
+var let const function return void public private static final class new
+true false null undefined string char double long struct func mut use impl
+"""
+_COMMON = frozenset([*keyword.kwlist, *keyword.softkwlist, *_WORDS.split()])
 
 
 def names(text: str) -> list[str]:

@@ -41,6 +41,7 @@ class InventedTerms:
         lines = record.answer.split("\n")
         # Behind a line that holds something, with the indent of the next one, so that it fits in.
         places = [at for at, line in enumerate(lines, start=1) if line.strip()]
+        places = places[:-1] or places  # not behind the last, which often returns
         at = places[int(rng.integers(len(places)))]
         model = lines[at] if at < len(lines) and lines[at].strip() else lines[at - 1]
         indent = model[: len(model) - len(model.lstrip())]
