@@ -62,9 +62,9 @@ def value_cuts(clean: Floats, cost: float) -> Cuts:
     is the outermost clean number: what lies beyond is caught at no cost.
     """
     known = np.sort(clean[~np.isnan(clean)])
-    if not len(known):
+    budget = min(_budget(clean, cost), len(known) - 1)
+    if budget < 0:
         return _no_cuts()
-    budget = max(0, min(_budget(clean, cost), len(known) - 1))
     edges = np.concatenate([known[:1], known[:-1] + np.diff(known) / 2, known[-1:]])
     below = np.arange(budget + 1)
     # Of a run of equal numbers, all stay.
