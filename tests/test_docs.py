@@ -278,7 +278,9 @@ def check_unrun(block: Block, line: int, words: list[str]) -> None:
     elif program == "qaqfilter":
         from qaqfilter.cli import VERBS
 
-        if arguments[0].lstrip("-") == arguments[0] and arguments[0] not in VERBS:
+        verbs = {*VERBS, *load_plugins().names("command")}
+
+        if arguments[0].lstrip("-") == arguments[0] and arguments[0] not in verbs:
             raise block.fail(f"qaqfilter has no verb {arguments[0]!r}", line)
     elif program not in ("git", "cd", "python", "pytest", *RUN_AS_THEY_ARE):
         raise block.fail(f"no test knows the command {program!r}", line)

@@ -129,6 +129,13 @@ def test_the_command_example_runs(plugin_file):
     assert CliRunner().invoke(command).output == "hello from a plugin\n"
 
 
+def test_the_damage_example_spoils(plugin_file):
+    manager = load_plugins((plugin_file("qaqfilter_damages"),))
+    damage = manager.component("damage", "shouted").create(qaqfilter.Options())
+    record = qaqfilter.Record("1", "Add.", "a + b", b"", qaqfilter.Origin("data", 0))
+    assert damage.damage(record, (), None) == ("Add.", "A + B")
+
+
 def test_the_watcher_examples_see_the_run(tmp_path, plugin_file, recipe, capsys):
     watchers = [hook for hook in HOOKS if hook not in KINDS.values()]
     run(tmp_path, recipe, *(plugin_file(hook) for hook in watchers))

@@ -23,7 +23,7 @@ def tables(data: Data) -> Iterator[Table]:
     for step in data["steps"]:
         yield _step(data, step)
     chain = Table(title=f"the chain: costs {_percent(data['chain'], 'cost')} % of the sample")
-    chain.add_column("damage", no_wrap=True)
+    chain.add_column("damage", overflow="fold")
     chain.add_column("records", justify="right")
     chain.add_column("caught %", justify="right", no_wrap=True)
     steps = [step["step"] for step in data["steps"] if step["keeps"] != "scores"]
@@ -40,7 +40,7 @@ def _step(data: Data, step: Data) -> Table:
     told = f"{step['step']} ({step['use']}): by {step['judged']}, {_DIRECTIONS[step['keeps']]}"
     costs = "" if step["keeps"] == "scores" else f", costs {_percent(step, 'cost')} %"
     table = Table(title=printable(f"{told}{costs}"))
-    table.add_column("damage", no_wrap=True)
+    table.add_column("damage", overflow="fold")
     for heading in ("null", "caught %", "AUC", "1 bound %", "2 bounds %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in data["catches"]:
