@@ -346,6 +346,21 @@ def test_an_address_gets_the_file(write_recipe, capsys):
     assert "--replace writes it anew" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("there", ["a file", "a folder of that name"])
+def test_where_nothing_can_be_written_the_table_is_not_lost(tmp_path, write_recipe, capsys, there):
+    recipe = write_recipe(STEPS)
+    if there == "a file":
+        (tmp_path / "out").write_text("mine")
+    else:
+        (tmp_path / "out" / "calibration.json").mkdir(parents=True)
+    arguments = ["calibrate", str(recipe), "--damage", "refusal", "--replace"]
+    assert run_cli(arguments) == 1
+    told = capsys.readouterr()
+    assert str(tmp_path / "out") in told.err
+    assert ("the chain: costs" in told.out) is (there != "a file")
+    assert not list(tmp_path.rglob(".calibration-*"))
+
+
 @pytest.mark.parametrize(
     ("pairs", "told"),
     [([("a", "b")], "the input has 1 good record(s)"), ([("", ""), ("", "")], "could be damaged")],
@@ -408,3 +423,16 @@ def test_every_exchange_of_a_conversation_stays_with_its_copy(tmp_path, write_re
     assert data["records"] == 5
     assert by(data["damages"], damage="refusal")["records"] == 5
     assert by(data["catches"], step="rmi", damage="refusal")["nulls"] == 0
+
+
+def test_a_step_that_decides_itself_has_no_cuts(write_recipe, pairs):
+    """One sees the sample with the copy in its record's place: no copy is its own duplicate."""
+    recipe = write_recipe("  - {id: d, use: exact_duplicates}", pairs=[*pairs, pairs[0]])
+    data = calibrated(recipe, damages=("echoed", "swapped"))
+    step = data["steps"][0]
+    assert (step["judged"], step["keeps"], step["keep"]) == ("itself", "itself", None)
+    assert (step["nulls"], step["cost"]) == (0, pytest.approx(1 / 9))
+    row = by(data["catches"], damage="echoed")
+    # "add two numbers" twice, echoed in turn: each time the other copy is still the real one.
+    assert (row["nulls"], row["caught"], row["auc"], row["two_sided"]) == (0, 0, None, None)
+    assert data["suggestions"] == []

@@ -12,7 +12,8 @@ notes                       what to know of these numbers, as text
 damages                     {damage, summary, records}: how many records could be damaged so
 steps                       {step, use, column, judged, keeps, keep, nulls, cost}: judged is value,
                             rank or itself; keeps is high, low, between, itself or scores; cost is
-                            the share of the sample that this step drops, nulls among them
+                            the share of the sample that this step drops, nulls among them (of
+                            itself, no number is a null)
 catches                     {step, damage, records, nulls, caught, auc, one_sided, two_sided}, one
                             for each step and damage: caught at the recipe's thresholds; auc by the
                             column, in the direction of `keeps` (high, where that has none);
@@ -98,7 +99,7 @@ class Account:
                 "judged": one.judged,
                 "keeps": one.direction,
                 "keep": keep and keep.model_dump(mode="json", exclude_defaults=True),
-                "nulls": int(np.isnan(one.places.values[: self.copies.size]).sum()),
+                "nulls": one.nulls,
                 **_with_interval("cost", self.draws, self.every, _share(one.lost)),
             }
 
@@ -107,12 +108,11 @@ class Account:
         for one in self.judged:
             for kind, name in enumerate(self.copies.names):
                 there = one.there[kind]
-                values = one.places.values[self.copies.size :][self.copies.damage == kind]
                 yield {
                     "step": one.id,
                     "damage": name,
                     "records": int(there.sum()),
-                    "nulls": int(np.isnan(values).sum()),
+                    "nulls": one.nulls_of(kind),
                     **_with_interval(
                         "caught", self.draws, self.every, _share(one.caught[kind], there)
                     ),
@@ -265,11 +265,9 @@ def _digits(value: float) -> str:
 def _bound(name: str, value: float, drawn: Floats) -> Data:
     """A bound with its interval over the resamples; null for none."""
     low, high = middle(drawn)
-    return {
-        name: number(round(value, 12)),
-        f"{name}_low": number(low),
-        f"{name}_high": number(high),
-    }
+    # Exclusive bounds are the next number below what is meant.
+    found = {name: value, f"{name}_low": low, f"{name}_high": high}
+    return {key: number(round(bound, 12)) for key, bound in found.items()}
 
 
 def _mean(name: str, drawn: Floats) -> Data:

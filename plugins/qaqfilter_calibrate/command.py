@@ -75,16 +75,15 @@ def calibrate(
         data = calibrating.calibrate(
             loaded, observer, chosen, records=records, seed=seed, cost=cost
         )
-    saved = None if place is None else save(place, data)
-    if as_json:
-        say_json(data)
-    else:
+    if not as_json:  # before anything can go wrong with the file
         console = Console(highlight=False, markup=False)
         for table in showing.tables(data):
             console.print(table)
         for line in (showing.legend(data), *showing.suggested(data), *data["notes"]):
             say(line)
-    if saved is None:
+    if place is None:
         say("nothing is saved: output.path is -, and there is no folder to save it in", err=True)
     else:
-        say(f"saved: {saved}", err=as_json)
+        say(f"saved: {save(place, data)}", err=as_json)
+    if as_json:
+        say_json(data)

@@ -107,6 +107,15 @@ class Judgement:
     def _rank_cuts(self) -> Cuts | None:
         return None if self.places.ranks is None else rank_cuts(self.clean, self.cost)
 
+    @property
+    def nulls(self) -> int:
+        """How many of the sample have no number; none where the step decides without one."""
+        return 0 if self.itself else int(np.isnan(self.clean).sum())
+
+    def nulls_of(self, kind: int) -> int:
+        """The same of the copies by one damage."""
+        return 0 if self.itself else int(np.isnan(self.damaged[kind][self.there[kind]]).sum())
+
     @cached_property
     def lost(self) -> Bools:
         """Which of the sample the step drops."""

@@ -55,5 +55,6 @@ def save(place: Place, data: Data) -> Path | Address:
             f"cannot write {place.where / CALIBRATION}: {told}; name another folder with --set "
             "output.path=..."
         ) from error
-    place.leave()
+    finally:
+        place.leave()
     return place.where / CALIBRATION

@@ -79,7 +79,7 @@ def suggested(data: Data) -> Iterator[str]:
             f"of {_number(one['cost_elsewhere'])} %"
         )
         if one["yaml"] is None:
-            yield "  # no bound: as many records as may be lost have no score"
+            yield "  # no bound: that cost, less the records without a score, is not one record"
             continue
         for name in ("low", "high"):
             if one[name] is not None:
