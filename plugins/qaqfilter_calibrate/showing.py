@@ -22,8 +22,9 @@ def tables(data: Data) -> Iterator[Table]:
     """One for each step, and one for the chain."""
     for step in data["steps"]:
         yield _step(data, step)
-    chain = Table(title=f"the chain: costs {_percent(data['chain'], 'cost')} % of the sample")
-    chain.add_column("damage", overflow="fold")
+    costs = _percent(data["chain"], "cost")
+    chain = Table(title=f"the chain: costs {costs} % of the sample", show_edge=False)
+    chain.add_column("damage", no_wrap=True)
     chain.add_column("records", justify="right")
     chain.add_column("caught %", justify="right", no_wrap=True)
     steps = [step["step"] for step in data["steps"] if step["keeps"] != "scores"]
@@ -39,7 +40,8 @@ def tables(data: Data) -> Iterator[Table]:
 def _step(data: Data, step: Data) -> Table:
     told = f"{step['step']} ({step['use']}): by {step['judged']}, {_DIRECTIONS[step['keeps']]}"
     costs = "" if step["keeps"] == "scores" else f", costs {_percent(step, 'cost')} %"
-    table = Table(title=printable(f"{told}{costs}"))
+    # Without edges nine damages with their intervals fit into 80 columns.
+    table = Table(title=printable(f"{told}{costs}"), show_edge=False)
     table.add_column("damage", overflow="fold")
     for heading in ("null", "caught %", "AUC", "1 bound %", "2 bounds %"):
         table.add_column(heading, justify="right", no_wrap=True)
