@@ -193,6 +193,9 @@ class Same:
         "  - {id: n, use: near_duplicates}\n  - {id: rmi, use: rmi, model: toy, keep: {top: 3}}",
         "  - {id: l, use: length, of: query, keep: {fraction: 0.5}, group: kind}",
         "  - {id: l, use: length, of: answer, keep: {quota: 2}, group: kind}",
+        "  - {id: p, use: perplexity, model: toy}\n"
+        "  - {id: rmi, use: rmi, model: toy, strata: {by: p.nll, bins: 2}, keep: {top: 4}}\n"
+        "  - {id: c, use: combine, of: {rmi.rmi: 1, p.nll: -1}, keep: {fraction: 0.7}}",
     ],
 )
 def test_a_copy_that_equals_its_record_has_its_rank_and_fate(tmp_path, write_recipe, steps):
