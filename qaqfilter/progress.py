@@ -79,8 +79,8 @@ def bars_on(console: Console) -> Progress:
     )
 
 
-class _Counting:
-    """Counts what both forms show."""
+class Counting:
+    """Counts what every form shows."""
 
     def __init__(self) -> None:
         self.label = ""
@@ -104,7 +104,7 @@ class _Counting:
         return f"{self.records / self.seconds:.0f} records/s"
 
 
-class Bars(_Counting):
+class Bars(Counting):
     """A rich progress bar for each stretch of work."""
 
     def __init__(self, progress: Progress) -> None:
@@ -134,7 +134,7 @@ class Bars(_Counting):
         self._progress.console.print(_safe(text), markup=False, highlight=False, emoji=False)
 
 
-class NotebookBars(_Counting):
+class NotebookBars(Counting):
     """A bar below the cell for each stretch of work. `display` is IPython's module."""
 
     def __init__(self, display: Any) -> None:
@@ -177,7 +177,7 @@ class NotebookBars(_Counting):
         return {"text/plain": text, "text/html": f"<progress{value}></progress> {escape(text)}"}
 
 
-class PlainLines(_Counting):
+class PlainLines(Counting):
     """A line at the start, one every ten seconds, and one at the end of each stretch."""
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from traceback import format_exc
 
 import click
 
+from qaqfilter.cli.events import as_json, emit, forget_format, log_format_option
 from qaqfilter.cli.say import say
 from qaqfilter.errors import BackendHung, PluginError, QaqfilterError
 from qaqfilter.manager import load_plugins
@@ -52,16 +53,27 @@ class Verbs(click.Group):
         """Import a verb when it is asked for."""
         if cmd_name in VERBS:
             command: click.Command = import_module(f"qaqfilter.cli.{cmd_name}").command
-            return command
+            return _with_log_format(command)
         manager = load_plugins()
         if cmd_name not in manager.names("command"):
             return None
         component = manager.require("command", cmd_name)
         made: click.Command = component.create(component.config())
-        return made
+        return _with_log_format(made)
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def _with_log_format(command: click.Command) -> click.Command:
+    """People write the option behind the verb as well as before it."""
+    if all(parameter.name != "log_format" for parameter in command.params):
+        command.params.append(log_format_option())
+    return command
+
+
+@click.command(
+    cls=Verbs,
+    params=[log_format_option()],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(version("qaqfilter"), prog_name="qaqfilter")
 def cli() -> None:
     """Decide which (query, answer) records are worth training on.
@@ -94,12 +106,20 @@ def run_cli(arguments: list[str] | None = None) -> int:
 
 
 def _told(error: QaqfilterError) -> int:
-    say(f"error: {error}", err=True)
+    _tell_error(f"error: {error}", error, error.exit_code)
     return error.exit_code
+
+
+def _tell_error(text: str, error: BaseException, code: int) -> None:
+    if as_json():
+        emit("error", "error", type=type(error).__name__, text=text, exit_code=code)
+    else:
+        say(text, err=True)
 
 
 def _run(arguments: list[str] | None) -> int:
     """The exit code, with errors told; BackendHung is raised, since the process has to end."""
+    forget_format()
     try:
         result = cli.main(args=arguments, prog_name="qaqfilter", standalone_mode=False)
     except BackendHung:
@@ -109,17 +129,18 @@ def _run(arguments: list[str] | None) -> int:
     except click.ClickException as error:
         text = StringIO()
         error.show(text)
-        say(text.getvalue().rstrip("\n"), err=True)
+        _tell_error(text.getvalue().rstrip("\n"), error, error.exit_code)
         return error.exit_code
-    except click.Abort:
-        say(
+    except click.Abort as error:
+        _tell_error(
             "interrupted: the outputs are whole or as they were before; what was scored is in the "
             "score store, and the same command goes on from there",
-            err=True,
+            error,
+            INTERRUPTED,
         )
         return INTERRUPTED
-    except Exception:  # noqa: BLE001 - a mistake of ours or a plugin's; its message may hold data
-        say(format_exc().rstrip("\n"), err=True)
-        say("this is a mistake in qaqfilter or a plugin: please report it", err=True)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours or a plugin's
+        mistake = "this is a mistake in qaqfilter or a plugin: please report it"
+        _tell_error(f"{format_exc()}{mistake}", error, QaqfilterError.exit_code)
         return QaqfilterError.exit_code
     return result if isinstance(result, int) else 0

@@ -14,10 +14,9 @@ from rich.filesize import decimal
 from qaqfilter import compaction, upkeep
 from qaqfilter.cli.holdings import SHORT, as_data, print_holdings, print_table, table_of
 from qaqfilter.cli.options import json_option
-from qaqfilter.cli.progress import log_shown_by
+from qaqfilter.cli.progress import log_shown
 from qaqfilter.cli.say import safe, say, say_json
 from qaqfilter.errors import StoreError, UsageError
-from qaqfilter.progress import PlainLines
 from qaqfilter.store_places import default_root
 from qaqfilter.upkeep import Holding
 
@@ -130,7 +129,7 @@ def clear(
 @_common
 def compact(store: Path | None, fingerprints: tuple[str, ...]) -> None:
     """Join small files into large ones; no number changes, and runs may go on meanwhile."""
-    with _open(store, fingerprints) as (root, folders), log_shown_by(PlainLines()):
+    with _open(store, fingerprints) as (root, folders), log_shown():
         before = [upkeep.look(folder) for folder in folders]
         for folder in folders:
             compaction.compact(folder)

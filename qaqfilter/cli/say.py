@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from qaqfilter.cli import events
 from qaqfilter.printable import printable
 
 
@@ -19,7 +20,10 @@ def safe(text: object) -> str:
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print a message to standard output, or to standard error."""
+    """Print to standard output, or to standard error: there as an event where events are asked."""
+    if err and events.as_json():
+        events.emit("message", text=str(text))
+        return
     click.echo(safe(text), err=err)
 
 

@@ -9,17 +9,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from qaqfilter.cli import events
 from qaqfilter.cli.say import safe, say_json
 from qaqfilter.options import STDOUT
 from qaqfilter.reports import ModelReport, RunReport
 
 
 def show_report(report: RunReport, *, as_json: bool) -> None:
-    """The account in the form that was asked for."""
+    """The account in the form that was asked for; as an event too, where events are."""
+    events.tell_finished(report)
     if as_json:
         say_json(as_data(report))
     else:
-        print_summary(report)
+        piped = str(report.folder) == STDOUT
+        if not (piped and events.as_json()):  # standard error has it already
+            print_summary(report)
 
 
 def print_summary(report: RunReport) -> None:
