@@ -488,7 +488,10 @@ def qaqfilter_selectors():
 @pytest.mark.parametrize(
     ("end", "code"), [("return {'x': 1.0}", 0), ("raise KeyError(EVIL)", 1), ("[][0], EVIL", 1)]
 )
-def test_what_libraries_log_and_mistakes_are_printed_escaped(tmp_path, end, code) -> None:
+def test_what_libraries_log_and_mistakes_are_printed_escaped(
+    tmp_path, monkeypatch, end, code
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a narrower table folds the words that are looked for
     plugin = tmp_path / "plugin.py"
     plugin.write_text(PLUGIN.replace("{end}", end))
     steps = "  - {id: mine, use: mine, keep: {min: 0}}"
