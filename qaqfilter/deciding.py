@@ -116,16 +116,21 @@ def decide_step(step: Step, table: Table, group: Group | None) -> Decisions:
     codes = _null_codes(step, table, values)
     if step.keys.keep is None:
         return _keep_all(values)
-    strata = step.keys.strata
-    by = None
-    if strata is not None:
-        own = strata.by in step.selector.columns
-        by = table.column(f"{step.id}.{strata.by}" if own else strata.by)
-    bins = strata.bins if strata else 1
+    name = strata_column(step)
+    by = None if name is None else table.column(name)
+    bins = step.keys.strata.bins if step.keys.strata else 1
     groups = stratum_groups(by, bins, None if group is None else group.codes)
     return decide(
         step.keys.keep, values, NULL_REASONS, codes, groups, quotas=quotas_of(step, group)
     )
+
+
+def strata_column(step: Step) -> str | None:
+    """The whole name of the column in whose bins the step ranks; None where it has no strata."""
+    if step.keys.strata is None:
+        return None
+    name = step.keys.strata.by
+    return f"{step.id}.{name}" if name in step.selector.columns else name
 
 
 def quotas_of(step: Step, group: Group | None) -> Quotas | None:

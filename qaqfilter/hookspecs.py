@@ -1,13 +1,12 @@
 """Start here: every hook that a plugin can implement, each with a complete plugin.
 
-Ten hooks yield components: sources, sinks, backends, selectors, prompts, presets, executors,
-models (location schemes), commands and damages. Three only watch a run. A plugin is any module
-(or object) whose functions carry `hookimpl` and one of these names; it is offered by an entry
-point in the group ``qaqfilter``, or given as a file with ``--plugin``.
+Ten hooks yield components, three only watch a run. A plugin is any importable module (or object)
+whose functions carry `hookimpl` and one of these names; it is offered by an entry point in the
+group ``qaqfilter``, or given as a file with ``--plugin``.
 
-Hook functions take the arguments listed here, by name, without defaults; they may leave
-arguments out. A hook that yields components is called once, when plugins are loaded, so it must
-be quick: import heavy packages inside `create`.
+Hook functions take the arguments listed here, by name, without defaults; they may leave some out.
+Those that yield components are called once, when plugins are loaded, so they must be quick: import
+heavy packages inside `create`.
 """
 
 from __future__ import annotations
@@ -40,29 +39,27 @@ class Specs:
 
     @hookspec
     def qaqfilter_sources(self) -> Iterable[Component[Source]]:  # type: ignore[empty-body]
-        """Where records come from: ``input: {use: <name>}``.
+        """Where records come from: ``input: {use: <name>}``; `create(config) -> Source`::
 
-        `create(config) -> Source`::
+        from pathlib import Path
+        from qaqfilter import Component, Options, Origin, Record, RecipePath, hookimpl
 
-            from pathlib import Path
-            from qaqfilter import Component, Options, Origin, Record, RecipePath, hookimpl
+        class LinesOptions(Options):
+            path: RecipePath
 
-            class LinesOptions(Options):
-                path: RecipePath
+        class Lines:
+            def __init__(self, config):
+                self.path = Path(config.path)
 
-            class Lines:
-                def __init__(self, config):
-                    self.path = Path(config.path)
+            def read(self):
+                for ordinal, row in enumerate(self.path.read_bytes().splitlines(True)):
+                    query, _, answer = row.decode().rstrip().partition("\\t")
+                    yield Record(f"line-{ordinal}", query, answer, row,
+                                 Origin(self.path.name, ordinal, ordinal + 1))
 
-                def read(self):
-                    for ordinal, row in enumerate(self.path.read_bytes().splitlines(True)):
-                        query, _, answer = row.decode().rstrip().partition("\\t")
-                        yield Record(f"line-{ordinal}", query, answer, row,
-                                     Origin(self.path.name, ordinal, ordinal + 1))
-
-            @hookimpl
-            def qaqfilter_sources():
-                yield Component("lines", LinesOptions, Lines, "query TAB answer, one a line")
+        @hookimpl
+        def qaqfilter_sources():
+            yield Component("lines", LinesOptions, Lines, "query TAB answer, one a line")
         """
 
     @hookspec
@@ -80,11 +77,8 @@ class Specs:
                 def keep(self, record):
                     self.file.write(record.query + "\\n")
 
-                def reject(self, record, rejection):
-                    pass
-
-                def close(self):
-                    self.file.close()
+                def reject(self, record, rejection): pass
+                def close(self): self.file.close()
 
             @hookimpl
             def qaqfilter_sinks():
@@ -110,8 +104,7 @@ class Specs:
                 chat_template = None
                 facts = {"model": "uniform over 256 bytes"}
 
-                def __init__(self, config, resources):
-                    pass
+                def __init__(self, config, resources): pass
 
                 def encode(self, text, *, markup):
                     return list(text.encode())
@@ -120,8 +113,7 @@ class Specs:
                     return [tuple(np.full(end - start, -math.log(256)) for start, end in s.spans)
                             for s in sequences]
 
-                def close(self):
-                    pass
+                def close(self): pass
 
             @hookimpl
             def qaqfilter_backends():
@@ -165,8 +157,7 @@ class Specs:
             from qaqfilter import Component, Options, Request, Segment, hookimpl
 
             class Labelled:
-                def __init__(self, config, backend, resources):
-                    pass
+                def __init__(self, config, backend, resources): pass
 
                 def request(self, likelihood, record):
                     query, answer = Segment(record.query), Segment(record.answer)
@@ -201,23 +192,20 @@ class Specs:
 
     @hookspec
     def qaqfilter_executors(self) -> Iterable[Component[Executor]]:  # type: ignore[empty-body]
-        """Where scoring runs: ``run: {executor: <name>}``.
+        """Where scoring runs: ``run: {executor: <name>}``; `create(config) -> Executor`::
 
-        `create(config) -> Executor`::
+        from qaqfilter import Component, Options, hookimpl
 
-            from qaqfilter import Component, Options, hookimpl
+        class Backwards:
+            def __init__(self, config): pass
 
-            class Backwards:
-                def __init__(self, config):
-                    pass
+            def score(self, stage, windows):
+                with stage.open() as score:
+                    yield from score(reversed(list(windows)))
 
-                def score(self, stage, windows):
-                    with stage.open() as score:
-                        yield from score(reversed(list(windows)))
-
-            @hookimpl
-            def qaqfilter_executors():
-                yield Component("backwards", Options, Backwards, "last window first")
+        @hookimpl
+        def qaqfilter_executors():
+            yield Component("backwards", Options, Backwards, "last window first")
         """
 
     @hookspec
@@ -230,8 +218,7 @@ class Specs:
             from qaqfilter import Component, ModelError, ModelFiles, Options, hookimpl
 
             class Shelf:
-                def __init__(self, config):
-                    pass
+                def __init__(self, config): pass
 
                 def locate(self, location, revision):
                     path = Path("/models") / f"{location}.gguf"
@@ -281,15 +268,13 @@ class Specs:
 
     @hookspec
     def qaqfilter_run_started(self, recipe: dict[str, object], run: str) -> None:
-        """A run, or half of one, begins: the resolved recipe as plain data, and its folder.
+        """A run, or half of one, begins: its resolved recipe, not to be changed, and its folder::
 
-        A watcher may not change the run::
+        from qaqfilter import hookimpl
 
-            from qaqfilter import hookimpl
-
-            @hookimpl
-            def qaqfilter_run_started(recipe, run):
-                print(f"{recipe['name']} -> {run}")
+        @hookimpl
+        def qaqfilter_run_started(recipe, run):
+            print(f"{recipe['name']} -> {run}")
         """
 
     @hookspec

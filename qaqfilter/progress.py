@@ -103,6 +103,38 @@ class Counting:
             return f"{self.tokens / self.seconds:.0f} tokens/s"
         return f"{self.records / self.seconds:.0f} records/s"
 
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left at the mean speed so far; None where nobody can tell."""
+        if self.total is None or not self.records:
+            return None
+        return self.seconds / self.records * (self.total - self.records)
+
+
+class NowAndThen(Counting):
+    """Counts, and speaks up every so many seconds: `tell` is the subclass's business."""
+
+    every = EVERY_SECONDS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def start(self, label: str, records: int | None) -> None:
+        super().start(label, records)
+        self._next = self.began + self.every
+
+    def advanced(self, records: int, tokens: int) -> None:
+        """Count, and speak up when it is time."""
+        self.records += records
+        self.tokens += tokens
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.every
+            self.tell()
+
+    def tell(self) -> None:
+        raise NotImplementedError
+
 
 class Bars(Counting):
     """A rich progress bar for each stretch of work."""
@@ -134,37 +166,31 @@ class Bars(Counting):
         self._progress.console.print(_safe(text), markup=False, highlight=False, emoji=False)
 
 
-class NotebookBars(Counting):
+class NotebookBars(NowAndThen):
     """A bar below the cell for each stretch of work. `display` is IPython's module."""
+
+    every = NOTEBOOK_SECONDS
 
     def __init__(self, display: Any) -> None:
         super().__init__()
-        self._display, self._shown, self._next = display, None, 0.0
+        self._display, self._shown = display, None
 
     def started(self, label: str, records: int | None) -> None:
         """A new bar."""
         self.start(label, records)
         self._shown = self._display.display(self._picture(), raw=True, display_id=True)
-        self._next = self.began + NOTEBOOK_SECONDS
-
-    def advanced(self, records: int, tokens: int) -> None:
-        """Move the bar, not more often than anybody can see."""
-        self.records += records
-        self.tokens += tokens
-        if time.monotonic() >= self._next:
-            self._show()
 
     def finished(self) -> None:
         """Leave the bar standing, full."""
         self.total = self.records
-        self._show()
+        self.tell()
 
     def message(self, text: str) -> None:
         """As text below the bars."""
         click.echo(_safe(text), err=True)
 
-    def _show(self) -> None:
-        self._next = time.monotonic() + NOTEBOOK_SECONDS
+    def tell(self) -> None:
+        """Move the bar."""
         if self._shown is not None:
             self._shown.update(self._picture(), raw=True)
 
@@ -177,25 +203,16 @@ class NotebookBars(Counting):
         return {"text/plain": text, "text/html": f"<progress{value}></progress> {escape(text)}"}
 
 
-class PlainLines(Counting):
-    """A line at the start, one every ten seconds, and one at the end of each stretch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._next = 0.0
+class PlainLines(NowAndThen):
+    """A line every ten seconds, and one at the end of each stretch."""
 
     def started(self, label: str, records: int | None) -> None:
         """Wait ten seconds before the first line."""
         self.start(label, records)
-        self._next = self.began + EVERY_SECONDS
 
-    def advanced(self, records: int, tokens: int) -> None:
-        """Count, and speak up when it is time."""
-        self.records += records
-        self.tokens += tokens
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + EVERY_SECONDS
-            self._say(self._left())
+    def tell(self) -> None:
+        """How far it is."""
+        self._say(self._left())
 
     def finished(self) -> None:
         """Say what the stretch came to."""
@@ -211,9 +228,9 @@ class PlainLines(Counting):
         click.echo(_safe(", ".join(part for part in parts if part)), err=True)
 
     def _left(self) -> str:
-        if self.total is None or not self.records:
+        left = self.left
+        if left is None:
             return ""
-        left = self.seconds / self.records * (self.total - self.records)
         return f"{left / 60:.1f} min left" if left >= 90 else f"{left:.0f} s left"
 
 

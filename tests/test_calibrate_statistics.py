@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from qaqfilter_calibrate.account import as_yaml
 from qaqfilter_calibrate.statistics import (
     Cuts,
     Draws,
@@ -21,6 +20,7 @@ from qaqfilter_calibrate.statistics import (
     rank_cuts,
     value_cuts,
 )
+from qaqfilter_calibrate.suggesting import as_yaml
 
 NULL = float("nan")
 NUMBERS = st.sampled_from([0.0, 1.0, 2.0, 3.0, NULL]) | st.floats(-5, 5)

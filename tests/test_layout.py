@@ -54,8 +54,8 @@ def test_there_are_selectors_to_look_at():
 @pytest.mark.parametrize("path", sorted((ROOT / "qaqfilter").rglob("*.py")), ids=lambda p: p.name)
 def test_a_core_file_stays_small(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    # The catalogue of hooks is mostly docstrings, read as a whole; a hook brings its example.
-    assert lines <= (330 if path.stem == "hookspecs" else 250)
+    # The catalogue of hooks is mostly docstrings, and is read as a whole.
+    assert lines <= (300 if path.stem == "hookspecs" else 250)
 
 
 def test_the_version_is_said_once_and_the_same():

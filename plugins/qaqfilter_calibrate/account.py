@@ -34,28 +34,22 @@ missed                      {damage, id, part, ordinal, query, answer, values: {
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from qaqfilter import Bools, Floats, Ints
 from qaqfilter_calibrate.copies import Copies
 from qaqfilter_calibrate.judging import Judgement
-from qaqfilter_calibrate.statistics import Draws, auc, caught_by, choose, middle
+from qaqfilter_calibrate.plain import Data, number
+from qaqfilter_calibrate.statistics import Draws, auc, caught_by, middle
+from qaqfilter_calibrate.suggesting import suggestion
 
 BINS = 30
 EXAMPLES = 3
 """Missed copies that are shown of each damage."""
 TEXT = 2000
 """Characters of a missed copy's texts."""
-
-Data = dict[str, Any]
-
-
-def number(value: float) -> float | None:
-    """A number as JSON has it."""
-    return float(value) if math.isfinite(value) else None
 
 
 def _with_interval(name: str, draws: Draws, every: Ints, measure: Callable[[Ints], float]) -> Data:
@@ -172,35 +166,8 @@ class Account:
     def suggestions(self) -> Iterator[Data]:
         """Bounds for each step by itself that cost no more than `cost`."""
         for one in self.judged:
-            if one.itself or np.isnan(one.clean).all():
-                continue
-            best = choose(one.cuts(self.every), one.to_cut, one.there)
-            drawn = [self._elsewhere(one, places) for places in self.draws]
-            low, high, caught, cost = np.array(drawn).T
-            keep = one.as_keep(best.low, best.high)
-            yield {
-                "step": one.id,
-                "keep": keep,
-                "yaml": None if keep is None else as_yaml(keep),
-                **_bound("low", best.low, low),
-                **_bound("high", best.high, high),
-                "catch": number(best.catch),
-                **_mean("caught_elsewhere", caught),
-                **_mean("cost_elsewhere", cost),
-            }
-
-    def _elsewhere(self, one: Judgement, places: Ints) -> tuple[float, float, float, float]:
-        """Bounds by one resample, and what they catch and cost among the records it left out."""
-        cuts = one.cuts(places)
-        best = choose(cuts, one.to_cut[:, places], one.there[:, places])
-        left_out = np.ones(self.copies.size, dtype=np.bool_)
-        left_out[places] = False
-        catches = []
-        for values, there in zip(one.to_cut, one.there, strict=True):
-            if (here := there & left_out).any():
-                catches.append(_dropped(values[here], best.low, best.high))
-        cost = _dropped(one.clean[left_out], best.low, best.high) if left_out.any() else math.nan
-        return best.low, best.high, float(np.mean(catches)) if catches else math.nan, cost
+            if not one.itself and not np.isnan(one.clean).all():
+                yield suggestion(one, self.draws)
 
     def histograms(self) -> Iterator[Data]:
         """Clean beside each damage, in the same bins."""
@@ -245,43 +212,6 @@ class Account:
                         if one.places.ranks is not None
                     },
                 }
-
-
-def as_yaml(keep: Mapping[str, Any]) -> str:
-    """A keep rule as a line for a recipe, four digits being enough."""
-    texts = []
-    for name, bound in keep.items():
-        text = f"[{', '.join(map(_digits, bound))}]" if isinstance(bound, list) else _digits(bound)
-        texts.append(f"{name}: {text}")
-    return f"keep: {{{', '.join(texts)}}}"
-
-
-def _digits(value: float) -> str:
-    # YAML takes 1e-05 for a text, and 1.0e-05 for a number.
-    text = f"{value:.4g}"
-    return f"{value:.4e}" if "e" in text else text
-
-
-def _bound(name: str, value: float, drawn: Floats) -> Data:
-    """A bound with its interval over the resamples; null for none."""
-    low, high = middle(drawn)
-    # Exclusive bounds are the next number below what is meant.
-    found = {name: value, f"{name}_low": low, f"{name}_high": high}
-    return {key: number(round(bound, 12)) for key, bound in found.items()}
-
-
-def _mean(name: str, drawn: Floats) -> Data:
-    known = drawn[~np.isnan(drawn)]
-    low, high = middle(drawn)
-    return {
-        name: number(known.mean()) if len(known) else None,
-        f"{name}_low": number(low),
-        f"{name}_high": number(high),
-    }
-
-
-def _dropped(values: Floats, low: float, high: float) -> float:
-    return float((~((values >= low) & (values <= high))).mean())
 
 
 def _counts(values: Floats, edges: Floats) -> list[int]:

@@ -9,10 +9,11 @@ from qaqfilter.input_parts import whole_digest
 from qaqfilter.protocols import Source
 from qaqfilter.sampling import drawn, surveyed
 from qaqfilter.stream import RecordStream
-from qaqfilter_calibrate.account import Account, Data
+from qaqfilter_calibrate.account import Account
 from qaqfilter_calibrate.copies import Copies, make_copies
 from qaqfilter_calibrate.judging import Judgement
 from qaqfilter_calibrate.placing import place_all
+from qaqfilter_calibrate.plain import Data
 from qaqfilter_calibrate.statistics import LEVEL, Draws
 
 FORMAT = 1

@@ -18,7 +18,7 @@ from qaqfilter import Bools, Floats, Ints, Observer, Recipe, Record, Silent
 from qaqfilter.asking import Models
 from qaqfilter.chain import Chain, tables_of
 from qaqfilter.columns import Columns
-from qaqfilter.deciding import score_step
+from qaqfilter.deciding import score_step, strata_column
 from qaqfilter.groups import Group
 from qaqfilter.keep import Keep
 from qaqfilter.recipe import Step
@@ -138,11 +138,9 @@ def _placed_by_rule(
 ) -> Placed:
     """All rows by the keep rule of the clean ones."""
     values = columns.number(f"{step.id}.{step.selector.columns[0]}")
-    strata, by, bins = step.keys.strata, None, 1
-    if strata is not None:
-        own = strata.by in step.selector.columns
-        by = columns.number(f"{step.id}.{strata.by}" if own else strata.by)
-        bins = strata.bins
+    name = strata_column(step)
+    by = None if name is None else columns.number(name)
+    bins = step.keys.strata.bins if step.keys.strata else 1
     group = _group(step, columns)
     codes = None if group is None else group.codes
     clean = Judged(

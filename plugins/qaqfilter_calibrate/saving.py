@@ -12,7 +12,7 @@ from qaqfilter.addresses import Address
 from qaqfilter.disk import sync
 from qaqfilter.options import STDOUT
 from qaqfilter.run_places import Folder, Place, place_of
-from qaqfilter_calibrate.account import Data
+from qaqfilter_calibrate.plain import Data
 
 CALIBRATION = "calibration.json"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from qaqfilter.printable import printable
-from qaqfilter_calibrate.account import Data
+from qaqfilter_calibrate.plain import Data
 
 _DIRECTIONS = {
     "high": "keeps high",

@@ -112,6 +112,7 @@ def _told(error: QaqfilterError) -> int:
 
 def _tell_error(text: str, error: BaseException, code: int) -> None:
     if as_json():
+        text = text.removeprefix("error: ")  # the event says so
         emit("error", "error", type=type(error).__name__, text=text, exit_code=code)
     else:
         say(text, err=True)

@@ -9,14 +9,13 @@ import json
 import logging
 import math
 import sys
-import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from qaqfilter.progress import EVERY_SECONDS, Counting
+from qaqfilter.progress import NowAndThen
 from qaqfilter.reports import RunReport
 
 _AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
@@ -80,42 +79,30 @@ def tell_finished(report: RunReport) -> None:
         )
 
 
-class JsonLines(Counting):
+class JsonLines(NowAndThen):
     """An observer that writes events: a stage's beginning and end, between them one every ten
     seconds, and whatever is said.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._next = 0.0
-
     def started(self, label: str, records: int | None) -> None:
         """A stage begins; `records` may not be known."""
         self.start(label, records)
-        self._next = self.began + EVERY_SECONDS
         emit("stage_started", stage=label, total=records)
 
-    def advanced(self, records: int, tokens: int) -> None:
-        """Count, and speak up when it is time."""
-        self.records += records
-        self.tokens += tokens
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + EVERY_SECONDS
-            self._emit("progress")
+    def tell(self) -> None:
+        """How far it is."""
+        self._emit("progress", self.left)
 
     def finished(self) -> None:
         """What the stage came to."""
-        self._emit("stage_finished")
+        self._emit("stage_finished", None)
 
     def message(self, text: str) -> None:
         """Something the user should know."""
         emit("message", text=text)
 
-    def _emit(self, event: str) -> None:
+    def _emit(self, event: str, left: float | None) -> None:
         seconds = self.seconds
-        left = None
-        if event == "progress" and self.total is not None and self.records:
-            left = round(seconds / self.records * (self.total - self.records), 3)
         emit(
             event,
             stage=self.label,
@@ -125,7 +112,7 @@ class JsonLines(Counting):
             seconds=round(seconds, 3),
             records_per_second=round(self.records / seconds, 3),
             tokens_per_second=round(self.tokens / seconds, 3),
-            seconds_left=left,
+            seconds_left=None if left is None else round(left, 3),
         )
 
 
