@@ -260,6 +260,20 @@ def test_nulls_are_caught_and_told(write_recipe, pairs):
     assert data["suggestions"][0]["yaml"] is None
 
 
+def test_a_sample_too_small_for_its_bins_gets_no_bounds_and_is_told(write_recipe, capsys):
+    """Eight records in two bins: the smallest cut costs two of them, and more than a tenth."""
+    recipe = write_recipe(STEPS)
+    data = calibrated(recipe)
+    (rmi,) = (one for one in data["suggestions"] if one["step"] == "rmi")
+    assert rmi["catch"] == 0
+    assert (rmi["keep"], rmi["yaml"], rmi["low"], rmi["high"]) == (None, None, None, None)
+    assert [note for note in data["notes"] if "says little" in note] == [
+        "The sample has only 8 records, which says little: take more with -n."
+    ]
+    assert run_cli(["calibrate", str(recipe)]) == 0
+    assert "no bound that costs so little catches anything" in capsys.readouterr().out
+
+
 def test_a_damage_of_ones_own(tmp_path, write_recipe, capsys):
     plugin = tmp_path / "loud.py"
     plugin.write_text(LOUD)

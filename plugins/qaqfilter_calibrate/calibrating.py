@@ -19,6 +19,8 @@ from qaqfilter_calibrate.statistics import LEVEL, Draws
 FORMAT = 1
 TIMES = 1000
 """Resamples."""
+FEW = 30
+"""Records of which shares say little."""
 
 
 def load_damages(recipe: Recipe, names: tuple[str, ...]) -> dict[str, Damage]:
@@ -116,5 +118,7 @@ def _notes(recipe: Recipe, copies: Copies, size: int, records: int) -> Iterator[
     for name, count in made.items():
         if not count:
             yield f"{name}: none of the records can be damaged so"
-        elif count < 30:
+        elif count < FEW <= size:
             yield f"{name}: only {count} records can be damaged so, which says little"
+    if size < FEW:
+        yield f"The sample has only {size} records, which says little: take more with -n."

@@ -81,7 +81,10 @@ def suggested(data: Data) -> Iterator[str]:
             f"of {_number(one['cost_elsewhere'])} %"
         )
         if one["yaml"] is None:
-            yield "  # no bound: that cost, less the records without a score, is not one record"
+            yield (
+                "  # no bound that costs so little catches anything: of the sample, or of a bin of "
+                "its strata, that is less than a record; take more with -n"
+            )
             continue
         for name in ("low", "high"):
             if one[name] is not None:

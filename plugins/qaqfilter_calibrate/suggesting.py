@@ -22,13 +22,15 @@ def suggestion(one: Judgement, draws: Draws) -> Data:
     best = choose(one.cuts(np.arange(one.copies.size)), one.to_cut, one.there)
     drawn = [_elsewhere(one, places) for places in draws]
     low, high, caught, cost = np.array(drawn).T
-    keep = one.as_keep(best.low, best.high)
+    # Bounds that catch nothing would be pasted for nothing.
+    bounds = (best.low, best.high) if best.catch > 0 else (-math.inf, math.inf)
+    keep = one.as_keep(*bounds)
     return {
         "step": one.id,
         "keep": keep,
         "yaml": None if keep is None else as_yaml(keep),
-        **_bound("low", best.low, low),
-        **_bound("high", best.high, high),
+        **_bound("low", bounds[0], low),
+        **_bound("high", bounds[1], high),
         "catch": number(best.catch),
         **_mean("caught_elsewhere", caught),
         **_mean("cost_elsewhere", cost),
