@@ -260,17 +260,29 @@ def test_nulls_are_caught_and_told(write_recipe, pairs):
     assert data["suggestions"][0]["yaml"] is None
 
 
-def test_a_sample_too_small_for_its_bins_gets_no_bounds_and_is_told(write_recipe, capsys):
-    """Eight records in two bins: the smallest cut costs two of them, and more than a tenth."""
-    recipe = write_recipe(STEPS)
-    data = calibrated(recipe)
-    (rmi,) = (one for one in data["suggestions"] if one["step"] == "rmi")
+def test_a_sample_too_small_for_its_bins_gets_no_bounds_and_is_told(tmp_path, capsys):
+    """Eighteen of twenty in three bins: the smallest cut costs three, more than a tenth."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        """version: 1
+name: small
+input: {use: docstrings, limit: 60, max_query: 200, min_answer: 80, max_answer: 400}
+models:
+  strong: {use: reference, model: "builtin:strong"}
+steps:
+  - {id: ifd, use: ifd, keep: {max: 1}}
+  - {id: rmi, use: rmi, strata: {by: nll_query, bins: 3}, keep: {rank: [0.1, 0.9]}}
+output: {use: jsonl, path: out}
+"""
+    )
+    data = calibrated(path, damages=("swapped", "echoed"), records=20)
+    _, rmi = data["suggestions"]
     assert rmi["catch"] == 0
     assert (rmi["keep"], rmi["yaml"], rmi["low"], rmi["high"]) == (None, None, None, None)
     assert [note for note in data["notes"] if "says little" in note] == [
-        "The sample has only 8 records, which says little: take more with -n."
+        "The sample has only 20 records, which says little: take more with -n."
     ]
-    assert run_cli(["calibrate", str(recipe)]) == 0
+    assert run_cli(["calibrate", str(path), "-n", "20", "--damage", "swapped"]) == 0
     assert "no bound that costs so little catches anything" in capsys.readouterr().out
 
 
