@@ -33,6 +33,7 @@ def main(recipe: Path) -> None:
     console.print(caught(report, scores, damage))
     console.print(told_apart(report, scores, damage))
     console.print("0.5 is chance; near 1 the damaged records score higher, near 0 lower.")
+    console.print(f"The whole run, in a browser: {report.files['report']}", soft_wrap=True)
 
 
 def planted(report: qaqfilter.RunReport) -> dict[str, str]:

@@ -21,6 +21,7 @@ from qaqfilter.errors import (
     ModelError,
     NotScored,
     PluginError,
+    PluginFailed,
     PromptError,
     PromptRefused,
     QaqfilterError,
@@ -33,6 +34,7 @@ from qaqfilter.errors import (
 )
 from qaqfilter.execution import Executor, Stage, WindowScores
 from qaqfilter.fences import Fenced, fenced_blocks, prose
+from qaqfilter.finished import Finished, FinishedStep, Standing
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.joint import Joint, Limit, Whole
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
@@ -47,6 +49,7 @@ from qaqfilter.options import (
 )
 from qaqfilter.order import nth_smallest
 from qaqfilter.packing import pack, packed_names, unpack
+from qaqfilter.pages import Page
 from qaqfilter.progress import Silent
 from qaqfilter.protocols import Backend, Component, Needs, PromptFormat, Resources, Source
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
@@ -93,6 +96,8 @@ __all__ = [
     "Decisions",
     "Executor",
     "Fenced",
+    "Finished",
+    "FinishedStep",
     "Floats",
     "Ints",
     "Joint",
@@ -110,8 +115,10 @@ __all__ = [
     "Observer",
     "Options",
     "Origin",
+    "Page",
     "Paper",
     "PluginError",
+    "PluginFailed",
     "PromptError",
     "PromptFormat",
     "PromptRefused",
@@ -134,6 +141,7 @@ __all__ = [
     "Source",
     "SourceError",
     "Stage",
+    "Standing",
     "Status",
     "StoreError",
     "Table",

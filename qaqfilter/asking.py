@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from qaqfilter.blame import Plugin
 from qaqfilter.columns import Columns
 from qaqfilter.costs import Cost
 from qaqfilter.details import detailed
@@ -24,7 +25,7 @@ from qaqfilter.scoring import ScoringStage
 from qaqfilter.selectors import OneTokenizer
 from qaqfilter.store_places import root_of
 from qaqfilter.stream import RecordStream
-from qaqfilter.types import Ints, Record
+from qaqfilter.types import Ints, Record, Window
 
 
 @dataclass(slots=True)
@@ -95,14 +96,15 @@ class Models:
         stage.progress = self.observer.advanced
         limit = NullLimit(str(stage.culprit), len(rows), self.recipe.input.max_errors)
         block = self.recipe.executor
-        executor: Executor = block.component.create(block.options)
+        executor: Executor = block.make()
         self.observer.started(f"scoring ({view})", len(rows))
         started, cost, batch_tokens = time.monotonic(), Cost(), 0
         facts: dict[str, object] = {}
         tokenizer = ""
         times_scored = np.zeros(self.columns.size, dtype=np.int8)
         cut = np.zeros(self.columns.size, dtype=np.int32)
-        for answer in executor.score(stage, self.stream.windows(rows, self.recipe.run.window)):
+        windows = self.stream.windows(rows, self.recipe.run.window)
+        for answer in _answers(executor, block.plugin, stage, windows):
             if not facts:
                 self.scored()
                 tokenizer = answer.tokenizer
@@ -121,7 +123,7 @@ class Models:
         once[rows] = 1
         if (times_scored != once).any():
             raise QaqfilterError(
-                f"executor {block.component.name!r} scored {int((times_scored != once).sum())} of "
+                f"{block.plugin} scored {int((times_scored != once).sum())} of "
                 f"{len(rows)} records not exactly once with model {view!r}"
             )
         if keys.too_long == "cut_answer" or cut.any():
@@ -163,8 +165,19 @@ class Models:
     def _put_tokens(self, answer: WindowScores, view: str, name: str) -> None:
         if name not in answer.tokens:
             raise QaqfilterError(
-                f"executor {self.recipe.executor.component.name!r} gave no tokens of "
+                f"{self.recipe.executor.plugin} gave no tokens of "
                 f"{view}.{name}, which were asked for: it must hand on what its stage yields whole"
             )
         entries = self.columns.entries(answer.rows)
         self.columns.put_tokens(f"{view}.{name}", entries, answer.tokens[name])
+
+
+def _answers(
+    executor: Executor, plugin: Plugin, stage: ScoringStage, windows: Iterator[Window]
+) -> Iterator[WindowScores]:
+    """What an executor yields; what it raises of its own is its fault, and not the model's."""
+    with plugin.blamed("score()"):
+        for answer in executor.score(stage, windows):
+            if not isinstance(answer, WindowScores):
+                raise TypeError(f"it yielded a {type(answer).__name__}, not WindowScores")
+            yield answer

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from qaqfilter.blame import NOBODY, Plugin
 from qaqfilter.errors import PluginError
 from qaqfilter.manager import PluginManager
 from qaqfilter.options import LOCATION, MODEL_NAME, RUN_SEED, fields_marked
@@ -33,6 +34,16 @@ class Block:
 
     component: Component[Any]
     options: BaseModel
+    plugin: Plugin = NOBODY
+
+    def make(self, *further: Any) -> Any:
+        """What the component creates; `further` is what its hook lists behind the options.
+
+        Raises PluginFailed for what is no QaqfilterError; an OSError of a sink passes.
+        """
+        passing = (OSError,) if self.plugin.kind == "sink" else ()
+        with self.plugin.blamed("create", passing=passing):
+            return self.component.create(self.options, *further)
 
     def as_data(self) -> dict[str, Any]:
         """The block as it would stand in a fully written-out recipe."""
@@ -48,6 +59,7 @@ class BlockReader:
     folder: Path
     seed: int = 0
     models: Sequence[str] = ()
+    opens_models: bool = True
     problems: list[str] = field(default_factory=list)
 
     def complain(self, location: Location, text: str) -> None:
@@ -84,7 +96,10 @@ class BlockReader:
             self.complain(location, f"needs `use:`, the name of a {kind}; there are: {known}")
             return None
         try:
-            component = self.manager.require(kind, name)
+            # A run is shown without its models: what they need may not be installed here.
+            shown_only = kind == "backend" and not self.opens_models
+            find = self.manager.component if shown_only else self.manager.require
+            component = find(kind, name)
         except PluginError as error:
             self.complain((*location, "use"), str(error))
             return None
@@ -97,7 +112,8 @@ class BlockReader:
             self._check_model(getattr(options, role), (*location, role))
         for name in fields_marked(component.config, LOCATION):
             self._check_scheme(getattr(options, name), (*location, name))
-        return Block(component, options)
+        by = self.manager.offers[kind, component.name].distribution
+        return Block(component, options, Plugin(kind, component.name, by))
 
     def _filled(self, config: type[BaseModel], raw: dict[str, Any]) -> dict[str, Any]:
         """Fill in what the recipe may leave out: its only model, and its seed."""

@@ -23,7 +23,7 @@ from qaqfilter.reports import Observer, StepReport
 from qaqfilter.selectors import Scores
 from qaqfilter.stream import RecordStream
 from qaqfilter.table import Table
-from qaqfilter.types import Bools, Decisions, Ints
+from qaqfilter.types import Bools, Decisions, Ints, read_only
 
 
 class Ask(Protocol):
@@ -124,7 +124,7 @@ class Chain:
     def _finish(self, step: Step) -> None:
         decisions, table, group = self._decide(step, self.alive)
         if self.tells:
-            self.manager.step_finished(step.id, table, decisions)
+            self.manager.step_finished(step.id, table, decisions.shown())
         self.fates.put(step.id, self.alive, decisions)
         out = decisions.reason[~decisions.kept]
         reasons, counts = np.unique(out, return_counts=True)
@@ -155,7 +155,7 @@ class Chain:
         table, scored = tables_of(step, rows, self.columns)
         for name, values in score_step(step, scored).items():
             self.columns.put(f"{step.id}.{name}", rows, values)
-            table.columns[name] = table.columns[f"{step.id}.{name}"] = values
+            table.columns[name] = table.columns[f"{step.id}.{name}"] = read_only(values)
         group = self._group(step, table, rows)
         return decide_step(step, table, group), table, group
 

@@ -122,7 +122,7 @@ class Columns:
             counts = self.units.counts(rows)
             likelihoods = {name: pooled(column, counts) for name, column in likelihoods.items()}
         numbers = {name: read_only(values[here]) for name, values in self._seen_by(step)}
-        return Table(rows, likelihoods, _bare(step, numbers) | numbers)
+        return Table(read_only(rows), likelihoods, _bare(step, numbers) | numbers)
 
     def unit_table(
         self, step: str, rows: Ints, needs: Sequence[tuple[str, str]], how: Combine
@@ -133,9 +133,11 @@ class Columns:
             table.tokens = self._tokens(rows, needs)
             return table
         counts = self.units.counts(rows)
-        numbers = {name: np.repeat(values[rows], counts) for name, values in self._seen_by(step)}
+        numbers = {
+            name: read_only(np.repeat(values[rows], counts)) for name, values in self._seen_by(step)
+        }
         return Table(
-            np.repeat(rows, counts),
+            read_only(np.repeat(rows, counts)),
             self._likelihoods(rows, needs),
             _bare(step, numbers) | numbers,
             counts=counts,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qaqfilter.errors import QaqfilterError
+from qaqfilter.errors import PluginFailed, QaqfilterError
 from qaqfilter.groups import Group
 from qaqfilter.keep import decide, stratum_groups
 from qaqfilter.quotas import Quotas
@@ -57,28 +57,41 @@ def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
     """
     selector = step.selector
     found: Mapping[str, Floats]
-    if not len(table):  # nothing was measured either, so there are no columns to look at
-        found = {name: np.empty(0) for name in selector.columns}
-    elif isinstance(selector, Scores):
-        found = selector.score(table)
-    else:
-        found = {name: table.column(name) for name in selector.columns}
+    with step.block.plugin.blamed("score()", f"step {step.id!r}: "):
+        if not len(table):  # nothing was measured either, so there are no columns to look at
+            found = {name: np.empty(0) for name in selector.columns}
+        elif isinstance(selector, Scores):
+            found = dict(selector.score(table))
+        else:
+            found = {name: table.column(name) for name in selector.columns}
     if list(found) != list(selector.columns):
-        raise QaqfilterError(
-            f"step {step.id!r}: selector {step.block.component.name!r} declares the columns "
+        raise PluginFailed(
+            f"step {step.id!r}: {step.block.plugin} declares the columns "
             f"{list(selector.columns)} and gave {list(found)}"
         )
-    columns = {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+    columns = {name: _numbers(step, name, values) for name, values in found.items()}
     for name, values in columns.items():
         if values.shape not in ((len(table),), (table.records,)):
-            raise QaqfilterError(
-                f"step {step.id!r}: column {name!r} has shape {values.shape} for a table of "
-                f"{len(table)} rows"
+            raise PluginFailed(
+                f"step {step.id!r}: {step.block.plugin}: column {name!r} has shape {values.shape} "
+                f"for a table of {len(table)} rows"
             )
         if len(values) != table.records:
             columns[name] = table.combine(values)
     # An infinite score is no score: it would win or lose every comparison.
     return {name: _finite_or_nan(values) for name, values in columns.items()}
+
+
+def _numbers(step: Step, name: str, values: object) -> Floats:
+    """A column as float64; words, objects and complex numbers are refused."""
+    with step.block.plugin.blamed("score()", f"step {step.id!r}: "):
+        found = np.asarray(values)
+    if found.dtype.kind not in "fiub":
+        raise PluginFailed(
+            f"step {step.id!r}: {step.block.plugin}: column {name!r} is of {found.dtype}, "
+            "not of float64; what is undefined is NaN"
+        )
+    return found.astype(np.float64, copy=False)
 
 
 def _finite_or_nan(values: Floats) -> Floats:
@@ -91,7 +104,13 @@ def measure_step(
 ) -> tuple[Mapping[str, float], Mapping[str, str | None]]:
     """What the step's selector takes from one record's text, numbers and words; checks them."""
     assert isinstance(step.selector, Measures)
-    found = step.selector.measure(record)
+    try:
+        found = dict(step.selector.measure(record))
+    except (QaqfilterError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        place = f"step {step.id!r}: {record.origin}: "
+        raise step.block.plugin.failed("measure()", error, place) from error
     labels = tuple(step.selector.labels) if isinstance(step.selector, Labels) else ()
     packed = tuple(step.selector.packed) if isinstance(step.selector, Packs) else ()
     columns = () if isinstance(step.selector, Scores) else step.selector.columns
@@ -99,9 +118,9 @@ def measure_step(
     numbers = {n: value for n, value in found.items() if isinstance(value, int | float)}
     words = {n: value for n, value in found.items() if value is None or isinstance(value, str)}
     if {*words} != {*labels} or len(numbers) + len(words) != len(found) or {*wanted} - {*found}:
-        raise QaqfilterError(
-            f"step {step.id!r}: selector {step.block.component.name!r} measured "
-            f"{dict(found)!r} of the record at {record.origin}; every value must be a number "
+        raise PluginFailed(
+            f"step {step.id!r}: {step.block.plugin} measured {found!r} of the "
+            f"record at {record.origin}; every value must be a number "
             f"({f'of {list(labels)}: text or None' if labels else 'labels are declared'}), "
             f"and {list(wanted)} must be there"
         )
@@ -111,7 +130,7 @@ def measure_step(
 def decide_step(step: Step, table: Table, group: Group | None) -> Decisions:
     """Apply the step's keep rule to its first column. `table` holds the step's columns."""
     if isinstance(step.selector, Decides):
-        return step.selector.decide(table)
+        return _decided(step, step.selector, table)
     values = table.column(f"{step.id}.{step.selector.columns[0]}")
     codes = _null_codes(step, table, values)
     if step.keys.keep is None:
@@ -123,6 +142,24 @@ def decide_step(step: Step, table: Table, group: Group | None) -> Decisions:
     return decide(
         step.keys.keep, values, NULL_REASONS, codes, groups, quotas=quotas_of(step, group)
     )
+
+
+def _decided(step: Step, selector: Decides, table: Table) -> Decisions:
+    """What a selector decides by itself, if it fits the table."""
+    with step.block.plugin.blamed("decide()", f"step {step.id!r}: "):
+        found = selector.decide(table)
+        arrays = (found.kept, found.reason, found.value, found.bound)
+        sizes = [array.shape for array in arrays]
+        fits = sizes == [(len(table),)] * len(arrays) and max(found.reason, default=0) < len(
+            found.reasons
+        )
+    if not fits or ((found.reason == 0) != found.kept).any():
+        raise PluginFailed(
+            f"step {step.id!r}: {step.block.plugin} decided about {sizes[0]} records by reasons "
+            f"{list(found.reasons)}, of a table of {len(table)}; each row has one entry, and "
+            "reason 0 if it is kept, else another of them"
+        )
+    return found
 
 
 def strata_column(step: Step) -> str | None:

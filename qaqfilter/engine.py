@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace as with_fields
 from functools import partial
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from qaqfilter.details import detailed
 from qaqfilter.errors import TooManyBadRecords
 from qaqfilter.finishing import (
     account,
-    has_card,
+    for_people,
     publish,
     scores_file,
     tokens_file,
@@ -36,6 +37,7 @@ from qaqfilter.run_places import Place, place_of
 from qaqfilter.spooling import Spools
 from qaqfilter.stream import RecordStream
 from qaqfilter.token_spool import TokenSpool
+from qaqfilter.viewing import Pages, Passing, finished_run
 from qaqfilter.writing import labelled
 
 
@@ -62,7 +64,8 @@ def run_recipe(
         recipe, place = for_pipe(recipe, order, stdout)
     else:
         place = place_of(recipe.output.path)
-    with RunDirectory(place, replace=replace, card=has_card(recipe, order)) as directory:
+    pages = Pages(recipe, manager)
+    with RunDirectory(place, replace=replace, for_people=for_people(recipe, order)) as directory:
         if not replace:
             check_recipe(directory.manifest, order, recipe)
         stream = _surveyed(recipe, directory, observer, order.limit)
@@ -78,20 +81,26 @@ def run_recipe(
         if order.everything:
             chain.score_everything()
         chain.decide_all()
-        _write(chain, directory, order)
         seconds = time.monotonic() - started
         report = account(chain, place.where, seconds, len(stream.duplicate_ids), models.reports)
+        finished = finished_run(chain, order.command, report, models.reports)
+        _write(chain, directory, order, partial(pages.passing, finished))
+        report = with_fields(report, seconds=time.monotonic() - started)
+        with directory.writing():
+            pages.write(with_fields(finished, report=report), directory.partial)
         return publish(report, order, chain, directory, models.reports)
 
 
 def _surveyed(
     recipe: Recipe, directory: RunDirectory, observer: Observer, limit: int | None
 ) -> RecordStream:
-    source: Source = recipe.source.component.create(recipe.source.options)
+    source: Source = recipe.source.make()
     if isinstance(source, Spools):
         with directory.writing():
             source.spool(directory.partial)
-    stream = RecordStream(annotatable(source, recipe), recipe.input, limit)
+    stream = RecordStream(
+        annotatable(source, recipe), recipe.input, limit, plugin=recipe.source.plugin
+    )
     skips = recipe.input.on_error == "skip"
     if not skips:
         directory.open_quarantine()
@@ -126,11 +135,11 @@ def _tell_changes(stream: RecordStream, directory: RunDirectory, observer: Obser
             )
 
 
-def _write(chain: Chain, directory: RunDirectory, order: Order) -> None:
+def _write(chain: Chain, directory: RunDirectory, order: Order, passing: Passing) -> None:
     chain.observer.started("writing", chain.stream.records)
     with directory.writing(), ExitStack() as closing:
         closing.callback(chain.observer.finished)
-        records = labelled(chain.stream)
+        records = passing(labelled(chain.stream))
         if chain.recipe.output.scores or order.command == "score":
             scores = scores_file(chain, directory)
             closing.callback(scores.close)

@@ -4,6 +4,7 @@ QaqfilterError                  exit code 1
 ├── UsageError                  exit code 2: the call or the recipe is off; nothing was run
 │   ├── RecipeError             one or more problems, each with file:line, key path and fix
 │   └── PluginError             a plugin clashes, is broken, is misspelt, or lacks its extra
+│       └── PluginFailed        a plugin's code failed in a run (exit code 1), or broke its contract
 ├── TooManyBadRecords           exit code 3: the input holds more bad records than allowed
 ├── SourceError                 the input cannot be read, or changed between two reads
 ├── ModelError                  a model cannot be found, loaded or verified
@@ -43,6 +44,12 @@ class RecipeError(UsageError):
 
 class PluginError(UsageError):
     """A plugin clashes with another, is broken, or lacks what it needs."""
+
+
+class PluginFailed(PluginError):  # noqa: N818 - reads as the sentence it is
+    """A plugin's own code raised something, or gave what its hook does not allow."""
+
+    exit_code = 1
 
 
 class TooManyBadRecords(QaqfilterError):  # noqa: N818 - reads as the sentence it is

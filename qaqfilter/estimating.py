@@ -48,8 +48,8 @@ def plan_recipe(
     `sample` records, spread evenly over the input, are tokenised; `limit` reads only so many.
     Raises a QaqfilterError where a run would, up to the first likelihood.
     """
-    source: Source = recipe.source.component.create(recipe.source.options)
-    stream = RecordStream(source, recipe.input, limit)
+    source: Source = recipe.source.make()
+    stream = RecordStream(source, recipe.input, limit, plugin=recipe.source.plugin)
     observer.started("reading", None)
     stream.survey(lambda bad: None, observer.advanced)
     observer.finished()

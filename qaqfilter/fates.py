@@ -44,20 +44,21 @@ class Fates:
 
     def rejections(self) -> Iterator[Rejection | None]:
         """Why each row was thrown out, or None for a kept one, in order."""
+        # Python's numbers, a few at once: taken one by one from the arrays they cost more than
+        # all else that is done for a row here, and all together they fill the memory.
         for first in range(0, len(self.step), AT_ONCE):
-            # Python's numbers, a few at once: taken one by one from the arrays they cost more
-            # than all else that is done for a row here, and all together they fill the memory.
-            here = slice(first, first + AT_ONCE)
-            columns = (self.step, self.reason, self.value, self.bound)
-            for step, reason, value, bound in zip(
-                *(c[here].tolist() for c in columns), strict=True
-            ):
-                if step < 0:
-                    yield None
-                else:
-                    yield Rejection(
-                        self.steps[step], self.reasons[reason], _or_none(value), _or_none(bound)
-                    )
+            yield from self.some(slice(first, first + AT_ONCE))
+
+    def some(self, here: slice) -> Iterator[Rejection | None]:
+        """The same for some rows."""
+        columns = (self.step, self.reason, self.value, self.bound)
+        for step, reason, value, bound in zip(*(c[here].tolist() for c in columns), strict=True):
+            if step < 0:
+                yield None
+            else:
+                yield Rejection(
+                    self.steps[step], self.reasons[reason], _or_none(value), _or_none(bound)
+                )
 
 
 def _or_none(value: float) -> float | None:

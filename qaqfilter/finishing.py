@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qaqfilter.addresses import Address
 from qaqfilter.annotating import annotated
+from qaqfilter.blame import Plugin
 from qaqfilter.card import data_card
 from qaqfilter.chain import Chain
 from qaqfilter.errors import QaqfilterError
@@ -23,12 +24,19 @@ from qaqfilter.scores_file import SCORES, ScoresFile
 from qaqfilter.sinks import Sink
 from qaqfilter.tokens_file import TOKENS, TokensFile
 from qaqfilter.types import Record
+from qaqfilter.viewing import page_file
 from qaqfilter.writing import write_records
 
 
 def has_card(recipe: Recipe, order: Order) -> bool:
     """Whether the order ends with a data card: only where there are kept records to describe."""
     return recipe.output.card and order.command != "score"
+
+
+def for_people(recipe: Recipe, order: Order) -> dict[str, str]:
+    """The files of the run that people read, each with the setting that leaves it out."""
+    card = {CARD: "output.card=false"} if has_card(recipe, order) else {}
+    return card | {page_file(name): "output.pages=[]" for name in recipe.output.pages}
 
 
 def scores_file(chain: Chain, directory: RunDirectory) -> ScoresFile:
@@ -47,12 +55,13 @@ def write_sink(chain: Chain, records: Iterable[Record], directory: RunDirectory)
     """Send every record to the recipe's sink. Raises QaqfilterError where the count is off."""
     block = chain.recipe.sink
     with ExitStack() as closing:
-        sink: Sink = block.component.create(block.options, directory.partial)
-        closing.callback(sink.close)
+        sink: Sink = block.make(directory.partial)
+        closing.callback(_close, sink, block.plugin)
         written = write_records(
             records,
             chain.fates,
             sink,
+            block.plugin,
             rejects=chain.recipe.output.rejects,
             progress=chain.observer.advanced,
             numbers=annotated(sink, chain.recipe, chain.columns),
@@ -63,6 +72,11 @@ def write_sink(chain: Chain, records: Iterable[Record], directory: RunDirectory)
             f"the account does not add up: {written[0]} kept and {written[1]} rejected were "
             f"written, where {expected[0]} and {expected[1]} should have been"
         )
+
+
+def _close(sink: Sink, plugin: Plugin) -> None:
+    with plugin.blamed("close()", passing=(OSError,)):
+        sink.close()
 
 
 def account(

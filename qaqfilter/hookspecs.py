@@ -1,6 +1,6 @@
 """Start here: every hook that a plugin can implement, each with a complete plugin.
 
-Ten hooks yield components, three only watch a run. A plugin is any importable module (or object)
+Eleven hooks yield components, three only watch a run. A plugin is any importable module (or object)
 whose functions carry `hookimpl` and one of these names; it is offered by an entry point in the
 group ``qaqfilter``, or given as a file with ``--plugin``.
 
@@ -19,6 +19,7 @@ import pluggy
 from qaqfilter.damages import Damage
 from qaqfilter.execution import Executor
 from qaqfilter.model_files import Locator
+from qaqfilter.pages import Page
 from qaqfilter.protocols import Backend, Component, PromptFormat, Source
 from qaqfilter.reports import RunReport
 from qaqfilter.selectors import Selector
@@ -64,25 +65,23 @@ class Specs:
 
     @hookspec
     def qaqfilter_sinks(self) -> Iterable[Component[Sink]]:  # type: ignore[empty-body]
-        """Where records go: ``output: {use: <name>}``.
+        """Where records go: ``output: {use: <name>}``; `create(config, folder: Path) -> Sink`::
 
-        `create(config, folder) -> Sink`; files go below `folder`, a pathlib.Path::
+        from qaqfilter import Component, Options, hookimpl
 
-            from qaqfilter import Component, Options, hookimpl
+        class Queries:
+            def __init__(self, config, folder):
+                self.file = (folder / "kept.txt").open("w", encoding="utf-8")
 
-            class Queries:
-                def __init__(self, config, folder):
-                    self.file = (folder / "kept.txt").open("w", encoding="utf-8")
+            def keep(self, record):
+                self.file.write(record.query + "\\n")
 
-                def keep(self, record):
-                    self.file.write(record.query + "\\n")
+            def reject(self, record, rejection): pass
+            def close(self): self.file.close()
 
-                def reject(self, record, rejection): pass
-                def close(self): self.file.close()
-
-            @hookimpl
-            def qaqfilter_sinks():
-                yield Component("queries", Options, Queries, "the kept queries, one a line")
+        @hookimpl
+        def qaqfilter_sinks():
+            yield Component("queries", Options, Queries, "the kept queries, one a line")
         """
 
     @hookspec
@@ -97,14 +96,12 @@ class Specs:
             from qaqfilter import Component, Options, hookimpl
 
             class Uniform:
-                max_length = 4096
-                batch_tokens = 4096
-                start_token = 256
-                adds_start = True
-                chat_template = None
+                max_length = batch_tokens = 4096
+                start_token, adds_start, chat_template = 256, True, None
                 facts = {"model": "uniform over 256 bytes"}
 
                 def __init__(self, config, resources): pass
+                def close(self): pass
 
                 def encode(self, text, *, markup):
                     return list(text.encode())
@@ -112,8 +109,6 @@ class Specs:
                 def logprobs(self, sequences):
                     return [tuple(np.full(end - start, -math.log(256)) for start, end in s.spans)
                             for s in sequences]
-
-                def close(self): pass
 
             @hookimpl
             def qaqfilter_backends():
@@ -157,8 +152,6 @@ class Specs:
             from qaqfilter import Component, Options, Request, Segment, hookimpl
 
             class Labelled:
-                def __init__(self, config, backend, resources): pass
-
                 def request(self, likelihood, record):
                     query, answer = Segment(record.query), Segment(record.answer)
                     ask, reply = Segment("Q: ", markup=True), Segment("A: ", markup=True)
@@ -171,7 +164,7 @@ class Specs:
 
             @hookimpl
             def qaqfilter_prompts():
-                yield Component("labelled", Options, Labelled, "Q: and A: before each side")
+                yield Component("labelled", Options, lambda *_: Labelled(), "Q: and A: before each")
         """
 
     @hookspec
@@ -197,73 +190,80 @@ class Specs:
         from qaqfilter import Component, Options, hookimpl
 
         class Backwards:
-            def __init__(self, config): pass
-
             def score(self, stage, windows):
                 with stage.open() as score:
                     yield from score(reversed(list(windows)))
 
         @hookimpl
         def qaqfilter_executors():
-            yield Component("backwards", Options, Backwards, "last window first")
+            yield Component("backwards", Options, lambda _: Backwards(), "last window first")
         """
 
     @hookspec
     def qaqfilter_models(self) -> Iterable[Component[Locator]]:  # type: ignore[empty-body]
-        """A scheme of model locations: ``model: <name>:...``, shared by all backends.
+        """A scheme of model locations, ``model: <name>:...``; `create(config) -> Locator`::
 
-        `create(config) -> Locator`; schemes have no options in the recipe::
+        from pathlib import Path
+        from qaqfilter import Component, ModelError, ModelFiles, Options, hookimpl
 
-            from pathlib import Path
-            from qaqfilter import Component, ModelError, ModelFiles, Options, hookimpl
+        class Shelf:
+            def locate(self, location, revision):
+                path = Path("/models") / f"{location}.gguf"
+                if not path.exists():
+                    raise ModelError(f"no model {location!r} on the shelf: {path}")
+                return ModelFiles(path, "gguf", digest=f"{path.stat().st_mtime_ns}")
 
-            class Shelf:
-                def __init__(self, config): pass
-
-                def locate(self, location, revision):
-                    path = Path("/models") / f"{location}.gguf"
-                    if not path.exists():
-                        raise ModelError(f"no model {location!r} on the shelf: {path}")
-                    return ModelFiles(path, "gguf", digest=f"{path.stat().st_mtime_ns}")
-
-            @hookimpl
-            def qaqfilter_models():
-                yield Component("shelf", Options, Shelf, "GGUF files below /models")
+        @hookimpl
+        def qaqfilter_models():
+            yield Component("shelf", Options, lambda config: Shelf(), "GGUF files below /models")
         """
 
     @hookspec
     def qaqfilter_commands(self) -> Iterable[Component[click.Command]]:  # type: ignore[empty-body]
-        """A verb of the command line: ``qaqfilter <name>``.
+        """A verb of the command line: ``qaqfilter <name>``; `create(config) -> click.Command`::
 
-        `create(config) -> click.Command`; a command has no options in the recipe::
+        import click
+        from qaqfilter import Component, Options, hookimpl
 
-            import click
-            from qaqfilter import Component, Options, hookimpl
+        @click.command()
+        def hello():
+            click.echo("hello from a plugin")
 
-            @click.command()
-            def hello():
-                click.echo("hello from a plugin")
-
-            @hookimpl
-            def qaqfilter_commands():
-                yield Component("hello", Options, lambda config: hello, "Say hello.")
+        @hookimpl
+        def qaqfilter_commands():
+            yield Component("hello", Options, lambda config: hello, "Say hello.")
         """
 
     @hookspec
     def qaqfilter_damages(self) -> Iterable[Component[Damage]]:  # type: ignore[empty-body]
-        """A way to spoil copies of good records: ``qaqfilter calibrate --damage <name>``.
+        """How to spoil copies of records, for `qaqfilter calibrate`; `create(config) -> Damage`::
 
-        `create(config) -> Damage`; a damage has no options in the recipe::
+        from qaqfilter import Component, Options, hookimpl
 
-            from qaqfilter import Component, Options, hookimpl
+        class Shouted:
+            def damage(self, record, others, rng):
+                return record.query, record.answer.upper()
 
-            class Shouted:
-                def damage(self, record, others, rng):
-                    return record.query, record.answer.upper()
+        @hookimpl
+        def qaqfilter_damages():
+            yield Component("shouted", Options, lambda config: Shouted(), "answer in capitals")
+        """
 
-            @hookimpl
-            def qaqfilter_damages():
-                yield Component("shouted", Options, lambda config: Shouted(), "answer in capitals")
+    @hookspec
+    def qaqfilter_pages(self) -> Iterable[Component[Page]]:  # type: ignore[empty-body]
+        """A page in every run directory: ``output: {pages: [<name>]}``; `create(config) -> Page`::
+
+        from qaqfilter import Component, Options, hookimpl
+
+        class Count:
+            def wanted(self, run): return []
+
+            def html(self, run, records):
+                return f"<!doctype html><title>Kept</title><p>{run.kept.sum()}".encode()
+
+        @hookimpl
+        def qaqfilter_pages():
+            yield Component("count", Options, lambda config: Count(), "how many are kept")
         """
 
     @hookspec

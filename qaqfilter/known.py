@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import Any
 
 from qaqfilter.addresses import Address
+from qaqfilter.annotating import annotatable
 from qaqfilter.columns import Columns
 from qaqfilter.details import detailed, wanted_by
 from qaqfilter.errors import RunDirectoryError
 from qaqfilter.input_parts import whole_digest
 from qaqfilter.manifest import Manifest, as_written, changed_keys, read_manifest
+from qaqfilter.protocols import Source
 from qaqfilter.recipe import Recipe
 from qaqfilter.scores_file import SCORES, Scored, read_scores
+from qaqfilter.spooling import Spools
+from qaqfilter.stream import RecordStream
 from qaqfilter.tokens_file import TOKENS, likelihoods_in, load_tokens
+from qaqfilter.types import Record
 
 
 def known_numbers(
@@ -113,3 +119,24 @@ def _view(view: str, recipe: Mapping[str, Any], steps: Mapping[str, Any]) -> Any
     if block is not None:
         block = {key: value for key, value in block.items() if key != "detail"}
     return None if block is None or (at and prompt is None) else (block, prompt)
+
+
+def known_stream(folder: Path, manifest: Manifest, recipe: Recipe) -> RecordStream:
+    """The input of the run in `folder`; whoever reads it is told if it is another by now."""
+    source: Source = recipe.source.make()
+    if isinstance(source, Spools):
+        source.use_spool(folder)
+    return RecordStream(
+        annotatable(source, recipe),
+        recipe.input,
+        manifest.order.limit,
+        manifest.input,
+        plugin=recipe.source.plugin,
+    )
+
+
+def relabelled(stream: RecordStream, scored: Scored) -> Iterator[Record]:
+    """Every record in order, by the label that the earlier run gave it."""
+    labels = (label for piece in scored.places() for label in piece.id.to_pylist())
+    for record, label in zip(stream.read(), labels, strict=True):
+        yield record if record.id == label else with_fields(record, id=label)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -16,7 +17,8 @@ from typing import Any
 import pluggy
 
 from qaqfilter.discovery import entry_points, import_file, is_installed
-from qaqfilter.errors import ModelError, PluginError
+from qaqfilter.errors import ModelError, PluginError, PluginFailed
+from qaqfilter.hook_names import refuse_unknown_hooks
 from qaqfilter.hookspecs import PROJECT, Specs
 from qaqfilter.model_files import Locator, ModelFiles
 from qaqfilter.protocols import Component
@@ -35,6 +37,7 @@ KINDS: Mapping[str, str] = {
     "model": "qaqfilter_models",
     "command": "qaqfilter_commands",
     "damage": "qaqfilter_damages",
+    "page": "qaqfilter_pages",
 }
 """Kind of component -> the hook that yields it."""
 
@@ -60,19 +63,24 @@ class Offer:
 
 @dataclass(slots=True)
 class PluginManager:
-    """All loaded plugins. Make one with `load_plugins`."""
+    """All loaded plugins. Make one with `load_plugins`.
+
+    `distributions` and `seconds` say of each plugin who offers it, and how long it took to load.
+    """
 
     _pm: pluggy.PluginManager
     offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    distributions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     # --- loading ------------------------------------------------------------------------
 
     def register(self, plugin: object, name: str, distribution: str) -> None:
         """Register one plugin and take in its components. Raises PluginError; then it is out."""
-        _refuse_unknown_hooks(plugin, name, distribution)
+        refuse_unknown_hooks(plugin, name, distribution)
         try:
             self._pm.register(plugin, name=name)
             self._pm.check_pending()
@@ -93,6 +101,7 @@ class PluginManager:
         except BaseException:
             self._pm.unregister(name=name)
             raise
+        self.distributions[name] = distribution
         self.offers |= {(offer.kind, offer.component.name): offer for offer in found}
 
     def _components(
@@ -133,9 +142,8 @@ class PluginManager:
             return self.offers[kind, name].component
         known = self.names(kind)
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        message = f"no {kind} is called {name!r}; {hint}There are: {', '.join(known) or 'none'}."
-        message = message.replace("; There", ". There")
+        hint = f"; did you mean {close[0]!r}? " if close else ". "
+        message = f"no {kind} is called {name!r}{hint}There are: {', '.join(known) or 'none'}."
         if self.broken:
             causes = "; ".join(f"{b.plugin!r} ({b.distribution}): {b.cause}" for b in self.broken)
             message += f" Plugins that could not be loaded and may offer it: {causes}."
@@ -187,8 +195,9 @@ class PluginManager:
             try:
                 self._pm.subset_hook_caller(hook, remove_plugins=others)(**what)
             except Exception as error:
-                raise PluginError(
-                    f"plugin {name!r} failed in {hook}: {type(error).__name__}: {error}"
+                raise PluginFailed(
+                    f"plugin {name!r} ({self.distributions[name]}) failed in {hook}: "
+                    f"{type(error).__name__}: {error}"
                 ) from error
 
 
@@ -207,7 +216,9 @@ def load_plugins(files: tuple[str | Path, ...] = ()) -> PluginManager:
         if entry.name in block:
             manager.blocked.append(entry.name)
             continue
+        started = time.perf_counter()
         _load_guarded(manager, entry, distribution)
+        manager.seconds[entry.name] = time.perf_counter() - started
     for file in files:
         path = Path(file)
         # With its ending: a file may be called as a bundled plugin is.
@@ -232,19 +243,3 @@ def _load_guarded(manager: PluginManager, entry: EntryPoint, distribution: str) 
     except Exception as error:  # noqa: BLE001 - so may its hooks
         cause = f"{type(error).__name__}: {error}"
         manager.broken.append(Broken(entry.name, distribution, cause))
-
-
-def _refuse_unknown_hooks(plugin: object, name: str, distribution: str) -> None:
-    """A misspelt hook is silent in pluggy until checked; name it and the nearest real one."""
-    real = [hook for hook in vars(Specs) if hook.startswith("qaqfilter_")]
-    marked = [n for n in dir(plugin) if hasattr(getattr(plugin, n, None), f"{PROJECT}_impl")]
-    for hook in marked:
-        if hook not in real:
-            close = difflib.get_close_matches(hook, real, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise PluginError(f"plugin {name!r} ({distribution}): no hook is called {hook!r}{hint}")
-    if not marked:
-        raise PluginError(
-            f"plugin {name!r} ({distribution}) implements no hook: mark a function named as in "
-            "qaqfilter/hookspecs.py with @qaqfilter.hookimpl"
-        )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 from qaqfilter.blocks import Block
+from qaqfilter.errors import PluginError
+from qaqfilter.manager import PluginManager
 from qaqfilter.options import STDOUT
 from qaqfilter.output_files import ShardOptions
 from qaqfilter.overlap import reads_own_output
@@ -15,7 +17,7 @@ from qaqfilter.sinks import Annotates
 
 
 def output_problems(
-    source: Block, output: OutputKeys, sink: Block
+    source: Block, output: OutputKeys, sink: Block, manager: PluginManager
 ) -> Iterator[tuple[tuple[str, str], str]]:
     """Where in the recipe, and what is wrong there."""
     name = sink.component.name
@@ -27,6 +29,11 @@ def output_problems(
         for key in sink.options.asked:
             text = "standard output (path: '-') takes one file: leave this out, or name a folder"
             yield ("output", key), text
+    for page in output.pages:
+        try:
+            manager.require("page", page)
+        except PluginError as error:
+            yield ("output", "pages"), str(error)
     if output.annotate is not None and not can_annotate(sink.component):
         text = f"sink {name!r} writes records as they are, and no numbers: leave this out"
         yield ("output", "annotate"), f"{text}; they are in scores.parquet"

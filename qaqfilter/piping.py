@@ -41,7 +41,8 @@ def for_pipe(recipe: Recipe, order: Order, stdout: BinaryIO | None) -> tuple[Rec
             "output.path is '-', standard output, which is taken or closed: leave out --json (from "
             f"Python, hand over `stdout`), or {_FOLDER}"
         )
-    output = recipe.output.model_copy(update={"rejects": False, "scores": False, "card": False})
+    without = {"rejects": False, "scores": False, "card": False, "pages": ()}
+    output = recipe.output.model_copy(update=without)
     keys = recipe.input
     if keys.on_error == "quarantine":  # there is nowhere to set them aside
         keys = keys.model_copy(update={"on_error": "skip"})

@@ -32,12 +32,19 @@ def preview_recipe(
     is fitted on the input is fitted on these records alone. Raises what a run raises, but for
     TooManyBadRecords where the first records are taken.
     """
-    source: Source = recipe.source.component.create(recipe.source.options)
+    source: Source = recipe.source.make()
     observer.started("reading", None)
     if random is None:
         taken, bad = _first(source, records)
     else:
-        taken, bad = drawn(surveyed(RecordStream(source, recipe.input)), records, random), ()
+        taken, bad = (
+            drawn(
+                surveyed(RecordStream(source, recipe.input, plugin=recipe.source.plugin)),
+                records,
+                random,
+            ),
+            (),
+        )
     observer.advanced(len(taken), 0)
     observer.finished()
     stream = surveyed(RecordStream(Held(taken), recipe.input))

@@ -15,18 +15,12 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
+from qaqfilter.live_bars import bars_on
 from qaqfilter.printable import printable
 from qaqfilter.reports import Observer
+from qaqfilter.throughput import Throughput, words
 
 EVERY_SECONDS = 10.0
 NOTEBOOK_SECONDS = 0.2
@@ -66,49 +60,17 @@ def _notebook() -> Any | None:
     return sys.modules.get("IPython.display") if in_kernel else None
 
 
-def bars_on(console: Console) -> Progress:
-    """What `Bars` move."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
 class Counting:
     """Counts what every form shows."""
 
     def __init__(self) -> None:
         self.label = ""
         self.total: int | None = None
-        self.records = self.tokens = 0
-        self.began = 0.0
+        self.throughput = Throughput(time.monotonic)
 
     def start(self, label: str, records: int | None) -> None:
         self.label, self.total = label, records
-        self.records = self.tokens = 0
-        self.began = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return max(time.monotonic() - self.began, 1e-9)
-
-    @property
-    def speed(self) -> str:
-        if self.tokens:
-            return f"{self.tokens / self.seconds:.0f} tokens/s"
-        return f"{self.records / self.seconds:.0f} records/s"
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that are left at the mean speed so far; None where nobody can tell."""
-        if self.total is None or not self.records:
-            return None
-        return self.seconds / self.records * (self.total - self.records)
+        self.throughput = Throughput(time.monotonic)
 
 
 class NowAndThen(Counting):
@@ -122,12 +84,11 @@ class NowAndThen(Counting):
 
     def start(self, label: str, records: int | None) -> None:
         super().start(label, records)
-        self._next = self.began + self.every
+        self._next = self.throughput.began + self.every
 
     def advanced(self, records: int, tokens: int) -> None:
         """Count, and speak up when it is time."""
-        self.records += records
-        self.tokens += tokens
+        self.throughput.add(records, tokens)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.every
             self.tell()
@@ -147,19 +108,22 @@ class Bars(Counting):
     def started(self, label: str, records: int | None) -> None:
         """A new bar."""
         self.start(label, records)
-        self._task = self._progress.add_task(_safe(label), total=records, speed="")
+        self._task = self._progress.add_task(
+            _safe(label), total=records, throughput=self.throughput
+        )
 
     def advanced(self, records: int, tokens: int) -> None:
         """Move the bar."""
-        self.records += records
-        self.tokens += tokens
+        self.throughput.add(records, tokens)
         if self._task is not None:
-            self._progress.update(self._task, advance=records, speed=self.speed)
+            self._progress.update(self._task, advance=records)
 
     def finished(self) -> None:
         """Leave the bar standing, full."""
+        self.throughput.stop()
         if self._task is not None:
-            self._progress.update(self._task, total=self.records, completed=self.records)
+            done = self.throughput.records
+            self._progress.update(self._task, total=done, completed=done)
 
     def message(self, text: str) -> None:
         """Above the bars."""
@@ -182,7 +146,8 @@ class NotebookBars(NowAndThen):
 
     def finished(self) -> None:
         """Leave the bar standing, full."""
-        self.total = self.records
+        self.throughput.stop()
+        self.total = self.throughput.records
         self.tell()
 
     def message(self, text: str) -> None:
@@ -196,10 +161,11 @@ class NotebookBars(NowAndThen):
 
     def _picture(self) -> dict[str, str]:
         of = "" if self.total is None else f"/{self.total}"
-        share = f", {self.records / self.total:.0%}" if self.total else ""
+        done = self.throughput.records
+        share = f", {done / self.total:.0%}" if self.total else ""
         label = _safe(self.label)
-        text = f"{label}: {self.records}{of} records{share}, {self.speed}"
-        value = "" if self.total is None else f' value="{self.records}" max="{max(1, self.total)}"'
+        text = f"{label}: {done}{of} records{share}, {words(self.throughput)}"
+        value = "" if self.total is None else f' value="{done}" max="{max(1, self.total)}"'
         return {"text/plain": text, "text/html": f"<progress{value}></progress> {escape(text)}"}
 
 
@@ -216,7 +182,8 @@ class PlainLines(NowAndThen):
 
     def finished(self) -> None:
         """Say what the stretch came to."""
-        self._say(f"done in {self.seconds:.1f} s")
+        self.throughput.stop()
+        self._say(f"done in {self.throughput.seconds:.1f} s")
 
     def message(self, text: str) -> None:
         """As it is."""
@@ -224,11 +191,12 @@ class PlainLines(NowAndThen):
 
     def _say(self, ending: str) -> None:
         total = "" if self.total is None else f"/{self.total}"
-        parts = [f"{self.label}: {self.records}{total} records", self.speed, ending]
+        done = f"{self.label}: {self.throughput.records}{total} records"
+        parts = [done, words(self.throughput), ending]
         click.echo(_safe(", ".join(part for part in parts if part)), err=True)
 
     def _left(self) -> str:
-        left = self.left
+        left = self.throughput.left(self.total)
         if left is None:
             return ""
         return f"{left / 60:.1f} min left" if left >= 90 else f"{left:.0f} s left"

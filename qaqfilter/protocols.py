@@ -142,6 +142,19 @@ class EncodesWhole(Protocol):
 
 
 @runtime_checkable
+class TellsPlaces(Protocol):
+    """A backend that can say which characters of a text each of its tokens writes."""
+
+    def places(self, text: str) -> Sequence[tuple[int, int]]:
+        """For each token of ``encode(text, markup=False)`` where in the text it begins and ends.
+
+        In order. Tokens that write parts of one character share it. Raises BackendError where the
+        tokenizer changes texts so that this cannot be told.
+        """
+        ...
+
+
+@runtime_checkable
 class LoadsLate(Protocol):
     """A backend that loads its weights when they are first needed, and can do so when told."""
 

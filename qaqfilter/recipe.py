@@ -121,9 +121,14 @@ def load_recipe(path: Path, manager: PluginManager, overrides: Sequence[str] = (
     return replace(build_recipe(file, path, manager), overrides=tuple(overrides))
 
 
-def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
-    """Validate an already parsed recipe; `path` is what its relative paths are relative to."""
-    reader = BlockReader(file, manager, path.parent.absolute())
+def build_recipe(
+    file: YamlFile, path: Path, manager: PluginManager, *, opens_models: bool = True
+) -> Recipe:
+    """Validate an already parsed recipe; `path` is what its relative paths are relative to.
+
+    Without `opens_models` what the backends need does not have to be installed.
+    """
+    reader = BlockReader(file, manager, path.parent.absolute(), opens_models=opens_models)
     top = reader.core(RecipeKeys, file.data, ()) or _what_can_be_read(file.data)
     if top is None:
         raise RecipeError(reader.problems)
@@ -145,7 +150,7 @@ def build_recipe(file: YamlFile, path: Path, manager: PluginManager) -> Recipe:
         if (model := _model(reader, name, raw, default)) is not None
     }
     if source and sink:
-        for location, text in output_problems(source[1], *sink):
+        for location, text in output_problems(source[1], *sink, manager):
             reader.complain(location, text)
     steps = [_step(reader, index, raw) for index, raw in enumerate(top.steps)]
     _check_names(reader, steps)
@@ -205,7 +210,7 @@ def _step(reader: BlockReader, index: int, raw: Any) -> Step | None:
         prompt = reader.block(keys.prompt, (*location, "prompt"), "prompt")
     if any(problem for problem in reader.problems):
         return Step(keys.id, block, _Unmade(), keys, prompt)
-    selector = block.component.create(block.options)
+    selector = block.make()
     if not isinstance(selector, Scores | Measures):
         reader.complain(location, f"selector {block.component.name!r} has no score and no measure")
     if isinstance(selector, Decides) and keys.keep is not None:

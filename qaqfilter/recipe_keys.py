@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from qaqfilter.digests import Sha256
 from qaqfilter.keep import Keep, Strata
 from qaqfilter.options import Options, RecipeOutput, RecipePath
 from qaqfilter.units import Combine
 
+VERSION = 1
+"""The recipe format. Of another one `_known_version` says what to do."""
 TooLong = Literal["reject", "cut_answer"]
 
 
@@ -93,6 +95,11 @@ class OutputKeys(Options):
         description="Write a data card, README.md; the kept records load with it as a "
         "data set of the Hugging Face hub.",
     )
+    pages: tuple[str, ...] = Field(
+        ("report",),
+        description="Pages that people read, by name: each is a file, `report.html` say, that "
+        "opens in a browser with nothing else at hand. `[]`: none.",
+    )
     annotate: str | None = Field(
         None,
         min_length=1,
@@ -123,10 +130,26 @@ class RunKeys(Options):
     )
 
 
+def _known_version(value: object) -> object:
+    """Say what to do about a recipe of another version than this program reads."""
+    if type(value) is int and value > VERSION:
+        raise ValueError(
+            f"this recipe is of version {value}, and this qaqfilter reads version {VERSION}: a "
+            "later one is needed (pip install --upgrade qaqfilter)"
+        )
+    if type(value) is not int or value != VERSION:
+        raise ValueError(
+            f"the version of the recipe format, which is {VERSION}: write `version: {VERSION}`"
+        )
+    return value
+
+
 class RecipeKeys(Options):
     """The top level of a recipe."""
 
-    version: Literal[1] = Field(description="The recipe format; 1.")
+    version: Annotated[Literal[1], BeforeValidator(_known_version)] = Field(
+        description="The recipe format; 1."
+    )
     name: str = Field(description="A name for reports.")
     description: str | None = Field(None, description="What the recipe is for.")
     input: Any = Field(description="Where records come from: {use: <source>, ...}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -37,8 +37,8 @@ class RunDirectory:
     """A folder that is filled under a hidden name and published at the end.
 
     As a context manager: nobody else runs in it meanwhile; leaving without `publish` removes
-    what was written and leaves an earlier run's files as they were. With `card` the run writes a
-    README.md, and must not overwrite the user's.
+    what was written and leaves an earlier run's files as they were. `for_people` are files of
+    which the user may have one, each with the setting that leaves it out.
 
     Attributes
     ----------
@@ -47,14 +47,16 @@ class RunDirectory:
     input_before: what the latest run here read, finished or not, where that is known.
     """
 
-    def __init__(self, place: Path | Place, *, replace: bool, card: bool = False) -> None:
+    def __init__(
+        self, place: Path | Place, *, replace: bool, for_people: Mapping[str, str] | None = None
+    ) -> None:
         self.place: Place = Folder(place) if isinstance(place, Path) else place
         self.desk = self.place.desk
         self.partial = self.desk / ".partial"
         self.manifest: Manifest | None = None
         self.input_before: tuple[InputPart, ...] | None = None
         self._replace = replace
-        self._card = card
+        self._for_people = for_people or {}
         self._quarantine: BinaryIO | None = None
         self._leaving = ExitStack()
 
@@ -106,7 +108,7 @@ class RunDirectory:
             )
 
     def _refuse_foreign(self, there: set[str]) -> None:
-        where = self.place.where
+        where, ours = self.place.where, self.manifest.files if self.manifest else ()
         if self.manifest is None:
             for name in sorted(there):
                 if any(fnmatchcase(name, pattern) for pattern in OUTPUTS):
@@ -114,11 +116,10 @@ class RunDirectory:
                         f"{where / name} is there, and no finished run left it: {ELSEWHERE}"
                     )
         # Folders often have one of the user's own, also beside the numbers of an earlier run.
-        ours = self.manifest is not None and CARD in self.manifest.files
-        if self._card and not ours and CARD in there:
+        for name in sorted({*self._for_people} & there - {*ours}):
             raise RunDirectoryError(
-                f"{where / CARD} is there, and no finished run left it: keep it with --set "
-                f"output.card=false, or have it overwritten: {ELSEWHERE}"
+                f"{where / name} is there, and no finished run left it: keep it with --set "
+                f"{self._for_people[name]}, or have it overwritten: {ELSEWHERE}"
             )
 
     def _is_whole(self) -> bool:

@@ -53,7 +53,10 @@ class ScoringStage:
         """The model as messages name it."""
         # A step's own view of a model is called <step>@<model>.
         return Culprit(
-            self.model.rpartition("@")[2], self.backend.component.name, self.location or ""
+            self.model.rpartition("@")[2],
+            self.backend.component.name,
+            self.location or "",
+            self.backend.plugin.distribution,
         )
 
     def opened(self) -> AbstractContextManager[Opened]:
@@ -63,7 +66,13 @@ class ScoringStage:
     @contextmanager
     def open(self) -> Iterator[Callable[[Iterable[Window]], Iterator[WindowScores]]]:
         """Load the model; free it on leaving, whatever happened."""
-        with self.opened() as model, open_store(self.store, model.facts) as store:
+        with self.opened() as model, self.scorer(model) as scorer:
+            yield scorer
+
+    @contextmanager
+    def scorer(self, model: Opened) -> Iterator[Scorer]:
+        """What scores with a model that `opened` has opened; the store is closed on leaving."""
+        with open_store(self.store, model.facts) as store:
             yield Scorer(
                 self.culprit,
                 model.backend,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
@@ -12,36 +12,34 @@ from pathlib import Path
 from typing import Literal
 
 from qaqfilter.addresses import Address
-from qaqfilter.annotating import annotatable
 from qaqfilter.chain import Chain
 from qaqfilter.details import detailed
 from qaqfilter.errors import NotScored
 from qaqfilter.finishing import (
     account,
-    has_card,
+    for_people,
     publish,
     scores_file,
     tokens_file,
     write_sink,
 )
-from qaqfilter.known import known_numbers, known_tokens
+from qaqfilter.known import known_numbers, known_stream, known_tokens, relabelled
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import MANIFEST, Manifest, Order
 from qaqfilter.one_tokenizer import check_one_tokenizer
 from qaqfilter.overwriting import check_recipe, say_finished
 from qaqfilter.piping import refuse_pipe
-from qaqfilter.protocols import Source
 from qaqfilter.quarantine import QUARANTINE
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import Observer, RunReport
 from qaqfilter.run_directory import RunDirectory
 from qaqfilter.run_places import place_of
 from qaqfilter.scores_file import SCORES, Scored
-from qaqfilter.spooling import SPOOL, Spools
-from qaqfilter.stream import RecordStream
+from qaqfilter.spooling import SPOOL
 from qaqfilter.token_spool import TokenSpool
 from qaqfilter.tokens_file import TOKENS
-from qaqfilter.types import Ints, Record
+from qaqfilter.types import Ints
+from qaqfilter.viewing import Pages, Passing, finished_run
 
 _READ = (MANIFEST, SCORES, QUARANTINE, f"{SPOOL}*")
 Unscored = Literal["refuse", "reject"]
@@ -90,7 +88,8 @@ def select_recipe(
         with source.fetched(*read) as folder:
             return decided(folder=folder, scratch=None)[1]
     order = Order("select")
-    with RunDirectory(place, replace=replace, card=has_card(recipe, order)) as directory:
+    pages, readable = Pages(recipe, manager), for_people(recipe, order)
+    with RunDirectory(place, replace=replace, for_people=readable) as directory:
         there = directory.manifest
         if not replace and there is not None and there.order.command != "score":
             check_recipe(there, with_fields(order, limit=there.order.limit), recipe)
@@ -98,9 +97,13 @@ def select_recipe(
             return there.report
         with source.fetched(*read) as folder:
             job, report = decided(folder=folder, scratch=directory.desk)
-            _write(job, directory)
+            scored_by = job.manifest.scored_by
+            finished = finished_run(job.chain, order.command, report, scored_by)
+            _write(job, directory, partial(pages.passing, finished))
+            with directory.writing():
+                pages.write(finished, directory.partial)
             order = with_fields(order, limit=job.manifest.order.limit)
-            return publish(report, order, job.chain, directory, job.manifest.scored_by)
+            return publish(report, order, job.chain, directory, scored_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +138,7 @@ def _decided(
     scored.columns.spool = TokenSpool(scratch)
     tokens = known_tokens(folder, manifest, scored, recipe)
     manager.run_started(recipe.resolved(), str(target))
-    source: Source = recipe.source.component.create(recipe.source.options)
-    if isinstance(source, Spools):
-        source.use_spool(folder)
-    stream = RecordStream(
-        annotatable(source, recipe),
-        recipe.input,
-        manifest.order.limit,
-        manifest.input,
-    )
+    stream = known_stream(folder, manifest, recipe)
     tokenizers = {model.name: model.tokenizer for model in manifest.scored_by if model.tokenizer}
     check_one_tokenizer(recipe.steps, tokenizers)
     observer.started("deciding", stream.records)
@@ -195,7 +190,7 @@ class _Missing:
         )
 
 
-def _write(job: _Job, directory: RunDirectory) -> None:
+def _write(job: _Job, directory: RunDirectory, passing: Passing) -> None:
     chain, observer = job.chain, job.chain.observer
     spooled = [name for name in job.manifest.files if name.startswith(SPOOL)]
     directory.take_over(job.folder, [QUARANTINE, *spooled])
@@ -213,11 +208,4 @@ def _write(job: _Job, directory: RunDirectory) -> None:
             observer.finished()
         observer.started("writing the records", chain.stream.records)
         closing.callback(observer.finished)
-        write_sink(chain, _relabelled(chain.stream, job.scored), directory)
-
-
-def _relabelled(stream: RecordStream, scored: Scored) -> Iterator[Record]:
-    """Every record in order, by the label that the earlier run gave it."""
-    labels = (label for piece in scored.places() for label in piece.id.to_pylist())
-    for record, label in zip(stream.read(), labels, strict=True):
-        yield record if record.id == label else with_fields(record, id=label)
+        write_sink(chain, passing(relabelled(chain.stream, job.scored)), directory)

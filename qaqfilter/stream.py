@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qaqfilter.blame import NOBODY, Plugin
 from qaqfilter.errors import SourceError, TooManyBadRecords
 from qaqfilter.input_parts import InputPart, digest_of
 from qaqfilter.protocols import Source
@@ -53,6 +54,7 @@ class RecordStream:
     first_bad: str | None = None
     duplicate_ids: frozenset[str] = frozenset()
     units: Units | None = None
+    plugin: Plugin = NOBODY
     _blocks: list[bytes] | None = None
     _sizes: tuple[int, int] = field(init=False)
 
@@ -205,11 +207,18 @@ class RecordStream:
             yield Window(index, rows[index * size :][: len(records)], records)
             index += 1
 
+    def _read(self) -> Iterator[Record | BadRecord]:
+        with self.plugin.blamed("read()"):
+            for item in self.source.read():
+                if not isinstance(item, Record | BadRecord):
+                    raise TypeError(f"it yielded {item!r:.60}, neither Record nor BadRecord")
+                yield item
+
     def _items(self, block_is_through: Callable[[_Block], None]) -> Iterator[Record | BadRecord]:
         """Read the source; hand over a digest after every CHECK_EVERY items of a part, and at
         its end one of what is left, over no items if need be.
         """
-        for part, items in groupby(islice(self.source.read(), self.limit), key=_part_of):
+        for part, items in groupby(islice(self._read(), self.limit), key=_part_of):
             last: Record | BadRecord | None = None
             count = CHECK_EVERY
             while count == CHECK_EVERY:

@@ -32,7 +32,7 @@ from qaqfilter.types import LIKELIHOODS, BadRecord, Ints
 
 
 def _stream(recipe: Recipe, observer: Observer) -> RecordStream:
-    stream = RecordStream(recipe.source.component.create(recipe.source.options), recipe.input)
+    stream = RecordStream(recipe.source.make(), recipe.input, plugin=recipe.source.plugin)
     stream.survey(_refuse_bad, observer.advanced)
     return stream
 
@@ -92,7 +92,7 @@ def select_rows(
     recipe = recipe_of(manager, plugin, "select", data | dict(rest))
     _take_tokens(table, columns, detailed(recipe))
     if records is None:
-        source: Source = recipe.source.component.create(recipe.source.options)
+        source: Source = recipe.source.make()
         stream = RecordStream(source, recipe.input, parts=[InputPart(PART, columns.size, 0, "")])
     else:
         stream = _stream(recipe, observer)

@@ -203,9 +203,10 @@ class LikelihoodColumn:
 
 
 def read_only(values: NDArray[N]) -> NDArray[N]:
-    """The same array, which nobody may write to: a table may show the run's own columns."""
-    values.flags.writeable = False
-    return values
+    """The same numbers, which nobody may write to: a table may show the run's own columns."""
+    shown = values.view()
+    shown.flags.writeable = False
+    return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,16 @@ class Decisions:
     reasons: Sequence[str]
     value: Floats
     bound: Floats
+
+    def shown(self) -> Decisions:
+        """The same, read-only: for whoever watches."""
+        return replace(
+            self,
+            kept=read_only(self.kept),
+            reason=read_only(self.reason),
+            value=read_only(self.value),
+            bound=read_only(self.bound),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import cast
 
+from qaqfilter.blame import Plugin
+from qaqfilter.errors import QaqfilterError
 from qaqfilter.fates import AT_ONCE, Fates
 from qaqfilter.sinks import Annotates, Numbers, Sink
 from qaqfilter.stream import RecordStream
@@ -28,6 +30,7 @@ def write_records(
     records: Iterable[Record],
     fates: Fates,
     sink: Sink,
+    plugin: Plugin,
     *,
     rejects: bool,
     progress: Callable[[int, int], None],
@@ -35,20 +38,27 @@ def write_records(
 ) -> tuple[int, int]:
     """Send each record to its place, in stream order; (kept, rejected) as written.
 
-    With `numbers`, which gives those of a row, the sink is one that Annotates.
+    With `numbers`, which gives those of a row, the sink is one that Annotates. `plugin` is who made
+    the sink. Raises PluginFailed for what it raises, but lets an OSError pass.
     """
     kept = rejected = done = 0
     for row, (record, rejection) in enumerate(zip(records, fates.rejections(), strict=True)):
-        if rejection is None:
-            if numbers is None:
+        beside = None if numbers is None or rejection is not None else numbers(row)
+        try:
+            if rejection is not None:
+                if rejects:
+                    sink.reject(record, rejection)
+            elif beside is None:
                 sink.keep(record)
             else:
-                cast(Annotates, sink).keep_with(record, numbers(row))
-            kept += 1
-        else:
-            if rejects:
-                sink.reject(record, rejection)
-            rejected += 1
+                cast(Annotates, sink).keep_with(record, beside)
+        except (QaqfilterError, OSError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            doing = "keep()" if rejection is None else "reject()"
+            raise plugin.failed(doing, error, f"{record.origin}: ") from error
+        kept += rejection is None
+        rejected += rejection is not None
         done += 1
         if done == AT_ONCE:
             progress(done, 0)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from qaqfilter.manager import PluginManager, load_plugins
+
+if TYPE_CHECKING:
+    from browser import Browser
 
 # A shared machine may stall for longer than any deadline; the examples are cheap.
 hypothesis.settings.register_profile("qaqfilter", deadline=None)
@@ -53,6 +57,15 @@ def _ctrl_c_works() -> None:
 def manager() -> PluginManager:
     """Every installed plugin."""
     return load_plugins()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One headless Chromium; each test opens its own page in it."""
+    from browser import started
+
+    with started() as window:
+        yield window
 
 
 @pytest.fixture

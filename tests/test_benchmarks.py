@@ -22,6 +22,7 @@ MODULES = (
     "llamacpp_settings",
     "memory",
     "million",
+    "report",
     "transformers",
 )
 

@@ -1,30 +1,35 @@
-"""The contracts run on the bundled backends, and bite on wrong ones."""
+"""The contracts run on every bundled plugin; that they bite is shown in test_contracts_bite.py."""
 
 from __future__ import annotations
 
-import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from qaqfilter import LIKELIHOODS, SourceError
 from qaqfilter.manager import load_plugins
-from qaqfilter.testing import BackendContract, scored_alone, sequences_of
+from qaqfilter.testing import (
+    BackendContract,
+    ComponentContract,
+    DamageContract,
+    ExecutorContract,
+    HereResources,
+    PageContract,
+    PromptContract,
+    SelectorContract,
+    SinkContract,
+    SourceContract,
+    VerbatimSinkContract,
+)
 from qaqfilter_llamacpp import LlamaCppOptions
 from qaqfilter_ngram import NgramOptions
 from qaqfilter_ngram.backend import NgramBackend
 from qaqfilter_transformers import TransformersOptions
 from tiny_models import export_gguf, make_model
 
-
-class Here:
-    """Resources without a run: models by location, and two records to fit on."""
-
-    def model_files(self, location, revision=None):
-        return load_plugins().locate(location, revision)
-
-    def records(self):
-        from qaqfilter import Origin, Record
-
-        yield Record("a", "add two numbers", "lambda a, b: a + b", b"", Origin("t", 0))
-        yield Record("b", "print squares", "print([i * i for i in range(9)])", b"", Origin("t", 1))
+# --- backends ---------------------------------------------------------------------------
+# `reference` is in test_reference.py and test_embedded.py, which have its numbers too.
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +45,7 @@ class TestNgram(BackendContract):
     @pytest.fixture(scope="class")
     @classmethod
     def backend(cls):
-        return NgramBackend(NgramOptions(), Here())
+        return NgramBackend(NgramOptions(), HereResources())
 
 
 class TestTransformers(BackendContract):
@@ -52,7 +57,7 @@ class TestTransformers(BackendContract):
         from qaqfilter_transformers.backend import TransformersBackend
 
         options = TransformersOptions.model_validate({"model": str(llama_folder), "device": "cpu"})
-        backend = TransformersBackend(options, Here())
+        backend = TransformersBackend(options, HereResources())
         yield backend
         backend.close()
 
@@ -69,80 +74,246 @@ class TestLlamaCpp(BackendContract):
 
         path = llama_folder.parent / "llama.gguf"
         export_gguf(llama_folder, path)
-        backend = LlamaCppBackend(LlamaCppOptions.model_validate({"model": str(path)}), Here())
+        options = LlamaCppOptions.model_validate({"model": str(path)})
+        backend = LlamaCppBackend(options, HereResources())
         yield backend
         backend.close()
 
 
-class Wrong(NgramBackend):
-    """A backend with one fault."""
+# --- everything that is installed, by kind ----------------------------------------------
 
-    def __init__(self, fault) -> None:
-        super().__init__(NgramOptions(), Here())
-        self.fault = fault
-
-    def logprobs(self, sequences):
-        return self.fault(self, sequences, super().logprobs(sequences))
+MANAGER = load_plugins()
 
 
-def faults():
-    yield "order", lambda b, s, r: list(reversed(r)), "test_neighbours_and_order_change_nothing"
-    yield "lost", lambda b, s, r: r[:1] if len(r) > 1 else r, "test_neighbours_and_order"
-    yield (
-        "positive",
-        lambda b, s, r: [tuple(-a for a in x) for x in r],
-        "test_log_probabilities_are_finite",
-    )
-    yield (
-        "nan",
-        lambda b, s, r: [tuple(a * np.nan for a in x) for x in r],
-        "test_log_probabilities_are_finite",
-    )
-    yield (
-        "short",
-        lambda b, s, r: [tuple(a[1:] for a in x) for x in r],
-        "test_one_array_a_span_as_long_as_the_span",
-    )
-    yield (
-        "neighbours",
-        lambda b, s, r: [tuple(a - len(s) / 1e3 for a in x) for x in r],
-        "test_neighbours_and_order_change_nothing",
-    )
-    yield (
-        "deaf",
-        lambda b, s, r: [tuple(np.full(y - x, -1.0) for x, y in q.spans) for q in s],
-        "test_the_context_is_used",
-    )
+def offered(kind):
+    """Every installed component of a kind; a new plugin is under its contract at once."""
+    return [pytest.param(MANAGER.component(kind, name), id=name) for name in MANAGER.names(kind)]
 
 
-@pytest.mark.parametrize(("fault", "rule"), [f[1:] for f in faults()], ids=[f[0] for f in faults()])
-def test_the_contract_bites(broken_rules, fault, rule):
-    failed = broken_rules(Wrong(fault))
-    assert any(name.startswith(rule) for name in failed), failed
+OTHERS = ("backend", "preset", "model", "command")
 
 
-@pytest.fixture
-def broken_rules():
-    """Call every rule of the contract on a backend; give the names of those that fail."""
+class TestTheRest(ComponentContract):
+    """Kinds whose objects have tests of their own elsewhere: their name, options and needs."""
 
-    def run(backend):
-        contract = BackendContract()
-        sequences = sequences_of(backend)
-        alone = scored_alone(backend, sequences)
-        known = {"backend": backend, "sequences": sequences, "alone": alone}
-        failed = []
-        for name in dir(BackendContract):
-            if not name.startswith("test_"):
-                continue
-            rule = getattr(contract, name)
-            wanted = rule.__code__.co_varnames[1 : rule.__code__.co_argcount]
-            arguments = {k: known[k] for k in wanted if k in known}
-            if "order" in wanted:
-                arguments["order"] = (4, 3, 2, 1, 0)
+    @pytest.fixture(params=[one for kind in OTHERS for one in offered(kind)])
+    def component(self, request):
+        return request.param
+
+    @pytest.fixture
+    def options(self, component):
+        needed = component.config.model_json_schema().get("required", [])
+        return dict.fromkeys(needed, "path:.")
+
+
+SELECTOR_OPTIONS = {
+    "combine": {"of": {"a.x": 1, "b.y": -0.5}},
+    "diversity": {"top": 5},
+    "disagreement": {"strong": "m", "weak": "n"},
+    "loss_gap": {"reference": "n"},
+}
+# Which of two copies is dropped, and which of two equals is picked, is a matter of order.
+ORDERED = {"diversity", "exact_duplicates", "near_duplicates"}
+
+
+class TestSelectors(SelectorContract):
+    @pytest.fixture(params=offered("selector"))
+    def component(self, request):
+        return request.param
+
+    @pytest.fixture
+    def options(self, component):
+        needed = component.config.model_json_schema().get("required", [])
+        known = {"model": "m", "seed": 1}
+        return {name: known[name] for name in needed if name in known} | SELECTOR_OPTIONS.get(
+            component.name, {}
+        )
+
+    @pytest.fixture
+    def other_columns(self, component):
+        return ("a.x", "b.y") if component.name == "combine" else ()
+
+    @pytest.fixture
+    def order_matters(self, component):
+        return component.name in ORDERED
+
+
+# --- sources: each gets its kind of file ------------------------------------------------
+
+ROWS = [{"query": q, "answer": a} for q, a in (("a", "b\n"), ('ü, "x"', "∑"), ("c", "d"))]
+LINES = [orjson.dumps(row) + b"\n" for row in ROWS]
+ODD_LINES = [b' {"query": "a",  "answer": "b"} \r\n', *LINES, b'{"answer": "e", "query": "f"}']
+
+
+def write_jsonl(path):
+    path.with_suffix(".jsonl").write_bytes(b"".join(ODD_LINES))
+    bad = path.with_name("bad.jsonl")
+    bad.write_bytes(LINES[0] + b'{"query": \n[1]\n' + LINES[1])
+    return path.with_suffix(".jsonl"), bad, ODD_LINES
+
+
+def write_json(path):
+    path.with_suffix(".json").write_bytes(orjson.dumps(ROWS))
+    bad = path.with_name("bad.json")
+    bad.write_bytes(orjson.dumps([ROWS[0], 7, ROWS[1]]))
+    return path.with_suffix(".json"), bad, [line.strip() for line in LINES]
+
+
+def write_csv(path):
+    rows = 'query,answer\na,"b\n"\n"ü, ""x""",∑\nc,d\n'
+    path.with_suffix(".csv").write_text(rows, encoding="utf-8", newline="")
+    bad = path.with_name("bad.csv")
+    bad.write_text("query,answer\na,b\nonly one\nc,d\n", encoding="utf-8", newline="")
+    return path.with_suffix(".csv"), bad, LINES
+
+
+def write_parquet(path):
+    pq.write_table(pa.Table.from_pylist(ROWS), path.with_suffix(".parquet"))
+    bad = path.with_name("bad.parquet")
+    pq.write_table(pa.Table.from_pylist([ROWS[0], {"query": None}, ROWS[1]]), bad)
+    return path.with_suffix(".parquet"), bad, LINES
+
+
+def write_datasets(path):
+    import datasets
+
+    datasets.Dataset.from_list(ROWS).save_to_disk(path)
+    bad = path.with_name("bad")
+    datasets.Dataset.from_list([ROWS[0], {"query": None, "answer": "a"}, ROWS[1]]).save_to_disk(bad)
+    return path, bad, LINES
+
+
+WRITERS = {
+    "jsonl": write_jsonl,
+    "json": write_json,
+    "csv": write_csv,
+    "parquet": write_parquet,
+    "datasets": write_datasets,
+}
+
+
+class TestSources(SourceContract):
+    @pytest.fixture(params=offered("source"))
+    def component(self, request):
+        return request.param
+
+    @pytest.fixture
+    def written(self, component, tmp_path):
+        """(a file, one with a bad row, the rows of the first); None for what reads no files."""
+        if component.name == "docstrings":
+            return None
+        return WRITERS[component.name](tmp_path / "data")
+
+    @pytest.fixture
+    def options(self, written):
+        return {"package": "json"} if written is None else {"path": str(written[0])}
+
+    @pytest.fixture
+    def bad_options(self, written):
+        return None if written is None else {"path": str(written[1])}
+
+    @pytest.fixture
+    def missing_options(self, component, written, tmp_path):
+        if written is None:
+            return {"package": "no_such_package"}
+        if component.name == "datasets":  # where nothing is, the options are refused already
+            tmp_path.joinpath("empty").mkdir()
+            return {"path": str(tmp_path / "empty")}
+        return {"path": str(tmp_path / "no_such_file")}
+
+    @pytest.fixture
+    def expected_rows(self, written):
+        return None if written is None else written[2]
+
+
+# --- sinks: read back by the source of the same name ------------------------------------
+
+
+class OurSinks:
+    @pytest.fixture
+    def read_back(self, component):
+        def read(folder):
+            source = MANAGER.component("source", component.name)
+            (path,) = folder.glob("kept*")
+            fields = {"query": "query", "answer": "answer"}
+            options = {"path": str(path), "fields": fields}
             try:
-                rule(**arguments)
-            except (AssertionError, IndexError, ValueError, pytest.fail.Exception):
-                failed.append(name)
-        return failed
+                found = source.create(source.config.model_validate(options)).read()
+                return [dict(one.fields) for one in found]
+            except SourceError:
+                return []
 
-    return run
+        return read
+
+
+class TestSinks(OurSinks, SinkContract):
+    @pytest.fixture(params=[one for one in offered("sink") if one.id != "jsonl"])
+    def component(self, request):
+        return request.param
+
+
+class TestJsonlSink(VerbatimSinkContract):
+    @pytest.fixture
+    def component(self):
+        return MANAGER.component("sink", "jsonl")
+
+
+# --- prompts, executors, damages --------------------------------------------------------
+
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+# What published scripts ask for; the rest has all four.
+KNOWN = {
+    "superfiltering": ("answer", "answer_given_query"),
+    "cherry": ("answer", "answer_given_query"),
+    "qaq_repo": ("query", "query_given_answer"),
+}
+
+
+class TestPrompts(PromptContract):
+    @pytest.fixture(params=offered("prompt"))
+    def component(self, request):
+        return request.param
+
+    @pytest.fixture
+    def options(self, component, tmp_path):
+        if component.name in {"chat", "qaq_repo"}:
+            (tmp_path / "chat.jinja").write_text(TEMPLATE)
+            return {"template": str(tmp_path / "chat.jinja")}
+        if component.name == "jinja":
+            return {"answer_given_query": "Q: {{ query }}\nA: {{ answer }}"}
+        return {}
+
+    @pytest.fixture
+    def known(self, component, prompt):
+        if component.name == "jinja":
+            return ("answer_given_query",)
+        return KNOWN.get(component.name, LIKELIHOODS)
+
+
+class TestExecutors(ExecutorContract):
+    @pytest.fixture(params=offered("executor"))
+    def component(self, request):
+        return request.param
+
+
+class TestDamages(DamageContract):
+    @pytest.fixture(params=offered("damage"))
+    def component(self, request):
+        return request.param
+
+
+class TestPages(PageContract):
+    @pytest.fixture(params=offered("page"))
+    def component(self, request):
+        return request.param
+
+
+def test_every_kind_has_a_contract():
+    """A kind that is added is put under one."""
+    from qaqfilter.manager import KINDS
+
+    ours = {"source", "sink", "selector", "prompt", "executor", "damage", "page"}
+    assert ours | {*OTHERS} == {*KINDS}

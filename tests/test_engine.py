@@ -12,7 +12,13 @@ import pytest
 
 import qaqfilter
 from outputs import visible
-from qaqfilter import QaqfilterError, RunDirectoryError, SourceError, TooManyBadRecords
+from qaqfilter import (
+    PluginFailed,
+    QaqfilterError,
+    RunDirectoryError,
+    SourceError,
+    TooManyBadRecords,
+)
 
 RMI = "  - {id: rmi, use: rmi, keep: {fraction: 0.5}}"
 
@@ -242,7 +248,7 @@ def test_a_failed_run_leaves_what_was_there(tmp_path, write_recipe):
         "def qaqfilter_selectors():\n"
         "    yield Component('failing', Options, Failing, 'fails')\n"
     )
-    with pytest.raises(RuntimeError, match="in the middle"):
+    with pytest.raises(PluginFailed, match="RuntimeError: in the middle"):
         qaqfilter.run(
             recipe, overrides=["steps.rmi={id: f, use: failing}"], plugins=[plugin], replace=True
         )
@@ -320,7 +326,9 @@ def selector_plugin(tmp_path, body: str):
 @pytest.mark.parametrize("value", ["{}", "{'x': 'text'}", "{'y': 1.0}"])
 def test_a_selector_that_measures_nonsense_is_found_out(tmp_path, write_recipe, value):
     plugin = selector_plugin(tmp_path, f"def measure(self, record): return {value}")
-    with pytest.raises(QaqfilterError, match=r"step 'm': selector 'mine' measured .*data\.jsonl:1"):
+    with pytest.raises(
+        QaqfilterError, match=r"step 'm': selector 'mine' \(.*mine.py\) measured .*data\.jsonl:1"
+    ):
         qaqfilter.run(write_recipe("  - {id: m, use: mine, keep: {min: 0}}"), plugins=[plugin])
 
 
@@ -350,7 +358,7 @@ def test_a_watcher_that_fails_is_named(tmp_path, write_recipe):
         "def qaqfilter_step_finished(step):\n"
         "    raise ValueError('no good')\n"
     )
-    message = "plugin 'watcher.py' failed in qaqfilter_step_finished: ValueError: no good"
+    message = r"plugin 'watcher.py' \(.*\) failed in qaqfilter_step_finished: ValueError: no good"
     with pytest.raises(QaqfilterError, match=message):
         qaqfilter.run(write_recipe(RMI), plugins=[plugin])
 
@@ -383,7 +391,9 @@ def test_an_executor_that_scores_a_window_twice_is_found_out(tmp_path, write_rec
     plugin.write_text(EXECUTOR)
     recipe = write_recipe(RMI, head="")
     overrides = ["run.window=4", "run.executor=careless"]
-    with pytest.raises(QaqfilterError, match="executor 'careless' scored 8 of 8 records not"):
+    with pytest.raises(
+        QaqfilterError, match=r"executor 'careless' \(.*\) scored 8 of 8 records not"
+    ):
         qaqfilter.run(recipe, overrides=overrides, plugins=[plugin])
 
 

@@ -360,7 +360,7 @@ def test_a_label_cannot_take_a_column_s_name(write_recipe, plugin, more):
 @pytest.mark.parametrize("first", ["3", "['x']"])
 def test_a_label_that_is_no_word_is_the_plugin_s_fault(write_recipe, plugin, first):
     recipe = write_recipe("  - {id: s, use: spoken}")
-    with pytest.raises(QaqfilterError, match=r"'spoken' measured .*text or None"):
+    with pytest.raises(QaqfilterError, match=r"'spoken' \(.*\) measured .*text or None"):
         qaqfilter.run(recipe, plugins=[plugin(first=first)])
 
 

@@ -657,6 +657,12 @@ def test_data_comes_back_whole_and_without_special_tokens(gemma, text):
     found = gemma.encode(text, markup=False)
     assert not {0, 1, 2, 3, 105, 106, 212, 255_999, 256_000} & set(found)
     assert decode(gemma, found) == text.replace("▁", " ") if found else text == ""
+    places = gemma.places(text)
+    assert len(places) == len(found) and places == sorted(places)
+    assert {at for start, end in places for at in range(start, end)} == {*range(len(text))}
+    for token, place in zip(found, places, strict=True):
+        if places.count(place) == 1:  # no byte of a character that several tokens share
+            assert decode(gemma, [token]) == text[slice(*place)].replace("▁", " ")
 
 
 @pytest.mark.slow

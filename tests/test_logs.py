@@ -135,6 +135,8 @@ def test_progress_comes_every_ten_seconds(monkeypatch, capsys):
     assert [event["seconds"] for event in progress] == [12.0, 24.0]
     assert progress[0]["records"] == 6 and progress[0]["tokens"] == 300
     assert progress[0]["tokens_per_second"] == 25.0
+    assert progress[0]["recent_tokens_per_second"] == 25.0
+    assert progress[0]["recent_records_per_second"] == 0.5
     assert progress[0]["seconds_left"] == 68.0  # 34 records, 2 seconds each
     assert events[-1]["event"] == "stage_finished" and events[-1]["seconds_left"] is None
 

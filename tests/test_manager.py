@@ -219,4 +219,4 @@ def test_every_kind_has_its_hook():
     hooks = {name for name in vars(Specs) if name.startswith("qaqfilter_")}
     watchers = {"qaqfilter_run_started", "qaqfilter_step_finished", "qaqfilter_run_finished"}
     assert set(KINDS.values()) | watchers == hooks
-    assert len(KINDS) == 10
+    assert len(KINDS) == 11

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -108,3 +109,29 @@ def test_wrong_usage_is_printed_escaped():
     assert done.returncode == 2
     assert b"\x1b" not in done.stderr
     assert b"x1b[2J" in done.stderr
+
+
+def test_tables_show_names_as_they_are(capsys):
+    """No markup of rich's, and no pictures for words between colons."""
+    from rich.table import Table
+
+    from qaqfilter.cli.say import plain_console
+
+    table = Table()
+    table.add_column(":smile:")
+    table.add_row("[bold]:heart:[/bold]")
+    plain_console().print(table)
+    plain_console().print(":warning: 'a' 1 [red]x[/red]")
+    out = capsys.readouterr().out
+    assert ":smile:" in out
+    assert "[bold]:heart:[/bold]" in out
+    assert ":warning: 'a' 1 [red]x[/red]\n" in out
+    console = r"\bConsole\("
+    root = Path(__file__).parent.parent
+    found = [
+        path
+        for folder in ("qaqfilter", "plugins")
+        for path in (root / folder).rglob("*.py")
+        if re.search(console, path.read_text()) and "progress" not in path.name
+    ]
+    assert [path.name for path in found] == ["say.py"]

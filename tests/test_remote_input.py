@@ -395,11 +395,11 @@ def web(tmp_path, write_recipe) -> Iterator[Web]:
 
 def test_a_web_server_is_asked_once(web, tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    at = f"input.path=http://me:secret@127.0.0.1:{web.server_port}/data.jsonl?sig=hidden"
+    at = f"input.path=http://me:secret@127.0.0.1:{web.server_port}/data.jsonl?sig=h1dd3n"
     local = qaqfilter.run(recipe, overrides=["output.path=local"])
     report = qaqfilter.run(recipe, overrides=[at])
     assert web.told["GET /data.jsonl"] == 1
-    assert web.seen[-1].endswith("?sig=hidden")
+    assert web.seen[-1].endswith("?sig=h1dd3n")
     assert report.kept == local.kept
     out = visible(tmp_path / "out")
     assert out["kept.jsonl"] == visible(tmp_path / "local")["kept.jsonl"]
@@ -409,10 +409,10 @@ def test_a_web_server_is_asked_once(web, tmp_path):
     )
     for name, content in out.items():
         assert b"secret" not in content, name
-        assert b"hidden" not in content, name
+        assert b"h1dd3n" not in content, name
     scores = str(pq.read_table(tmp_path / "out" / "scores.parquet").to_pylist())
     assert "secret" not in scores
-    assert "hidden" not in scores
+    assert "h1dd3n" not in scores
     # Another selection reads the copy.
     asked = sum(web.told.values())
     again = qaqfilter.select_recipe(recipe, overrides=[at, "steps.r.keep.top=2"], replace=True)
@@ -444,9 +444,9 @@ def test_a_redirect_is_followed(web, tmp_path):
 def test_what_a_web_server_refuses(web, tmp_path, name, message):
     with pytest.raises(SourceError, match=message) as caught:
         qaqfilter.run(
-            tmp_path / "recipe.yaml", overrides=[f"input.path={web.url}/{name}?sig=hidden"]
+            tmp_path / "recipe.yaml", overrides=[f"input.path={web.url}/{name}?sig=h1dd3n"]
         )
-    assert "hidden" not in str(caught.value)
+    assert "h1dd3n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 

@@ -136,10 +136,11 @@ def test_a_lock_goes_with_its_process(tmp_path, write_recipe):
         "scores.parquet",
         "manifest.json",
         "README.md",
+        "report.html",
     }
 
 
-@pytest.mark.parametrize("moves", range(7))
+@pytest.mark.parametrize("moves", range(8))
 def test_a_run_killed_while_it_moves_its_files_is_finished_by_the_next(
     tmp_path, write_recipe, monkeypatch, moves
 ):
@@ -164,7 +165,8 @@ def test_a_run_killed_while_it_moves_its_files_is_finished_by_the_next(
     done = subprocess.run(
         [sys.executable, "-c", killed, str(moves), str(recipe), *change], check=False
     )
-    assert done.returncode == (-9 if moves < 5 else 0)  # card, kept, quarantine, scores, manifest
+    # card, kept, quarantine, report, scores, manifest
+    assert done.returncode == (-9 if moves < 6 else 0)
     if done.returncode:
         assert "manifest.json" not in visible(tmp_path / "out")
     said = Said()

@@ -343,6 +343,7 @@ OUTPUTS = (
     "kept.jsonl",
     "rejected.jsonl",
     "quarantine.jsonl",
+    "report.html",
     "scores.parquet",
     "manifest.json",
     "README.md",

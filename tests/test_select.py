@@ -62,7 +62,8 @@ def no_models(monkeypatch) -> None:
 
 def test_score_and_select_are_the_halves_of_run(tmp_path, recipe, monkeypatch):
     scored = qaqfilter.score_recipe(recipe)
-    assert set(visible(tmp_path / "out")) == {"scores.parquet", "quarantine.jsonl", "manifest.json"}
+    files = {"scores.parquet", "quarantine.jsonl", "report.html", "manifest.json"}
+    assert set(visible(tmp_path / "out")) == files
     assert scored.models[0].cost.computed > 0
     with monkeypatch.context() as patch:
         no_models(patch)

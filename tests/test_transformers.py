@@ -666,6 +666,13 @@ def test_no_dummy_prefix_space_and_no_special_token_by_merges(style):
         ids = made(text, markup=False)
         assert not {1, 2} & set(ids), text
         assert tokenizer.decode(ids) == text
+    for text in ("he he", " he\nhe  ", "he </s>he<s>", "</s></s>ü 漢🎉he"):
+        # Three or four bytes of a character share its place; a text cut at `</s>` counts on.
+        ids, places = made(text, markup=False), made.places(text)
+        for token, (start, end) in zip(ids, places, strict=True):
+            spelt = tokenizer.id_to_token(token).replace("▁", " ")
+            assert end - start == 1 if spelt.startswith("<0x") else text[start:end] == spelt
+        assert {at for start, end in places for at in range(start, end)} == {*range(len(text))}
 
 
 def test_byte_level_prefix_space_is_off(folders):

@@ -48,9 +48,9 @@ def calibrate(
     Models are loaded, and scores go to the score store; nothing else is written. Raises UsageError
     where the input has fewer than two records, or none that can be damaged; else what a run does.
     """
-    source: Source = recipe.source.component.create(recipe.source.options)
+    source: Source = recipe.source.make()
     observer.started("reading", None)
-    stream = surveyed(RecordStream(source, recipe.input))
+    stream = surveyed(RecordStream(source, recipe.input, plugin=recipe.source.plugin))
     clean = drawn(stream, records, seed)
     observer.advanced(len(clean), 0)
     observer.finished()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from qaqfilter.cli.options import json_option, plugin_option, recipe_argument, set_option
 from qaqfilter.cli.progress import make_observer
-from qaqfilter.cli.say import say, say_json
+from qaqfilter.cli.say import plain_console, say, say_json
 from qaqfilter.manager import load_plugins
 from qaqfilter.recipe import load_recipe
 from qaqfilter_calibrate import calibrating, showing
@@ -76,7 +75,7 @@ def calibrate(
             loaded, observer, chosen, records=records, seed=seed, cost=cost
         )
     if not as_json:  # before anything can go wrong with the file
-        console = Console(highlight=False, markup=False)
+        console = plain_console()
         for table in showing.tables(data):
             console.print(table)
         for line in (showing.legend(data), *showing.suggested(data), *data["notes"]):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import orjson
 
 from qaqfilter import RunDirectoryError
 from qaqfilter.addresses import Address
-from qaqfilter.disk import sync
+from qaqfilter.beside import put_beside
 from qaqfilter.options import STDOUT
 from qaqfilter.run_places import Folder, Place, place_of
 from qaqfilter_calibrate.plain import Data
@@ -41,20 +40,4 @@ def free_place(path: str, *, replace: bool) -> Place | None:
 
 def save(place: Place, data: Data) -> Path | Address:
     """Write the file. Raises RunDirectoryError."""
-    try:
-        place.desk.mkdir(parents=True, exist_ok=True)
-        # Beside its place, so that it is moved there in one go.
-        with tempfile.TemporaryDirectory(prefix=".calibration-", dir=place.desk) as folder:
-            file = Path(folder, CALIBRATION)
-            file.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n")
-            sync(file)
-            place.put(file)
-    except OSError as error:
-        told = error.strerror or str(error)
-        raise RunDirectoryError(
-            f"cannot write {place.where / CALIBRATION}: {told}; name another folder with --set "
-            "output.path=..."
-        ) from error
-    finally:
-        place.leave()
-    return place.where / CALIBRATION
+    return put_beside(place, CALIBRATION, orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n")

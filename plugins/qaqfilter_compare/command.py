@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from qaqfilter import PromptError, fractional_ranks
 from qaqfilter.cli.options import json_option, plugin_option, set_option
 from qaqfilter.cli.progress import make_observer
-from qaqfilter.cli.say import safe, say, say_json
+from qaqfilter.cli.say import plain_console, safe, say, say_json
 from qaqfilter.looking import look
 from qaqfilter.manager import PluginManager, load_plugins
 from qaqfilter.presets import preset_keys
@@ -144,7 +143,7 @@ def _values(shown: Sequence[Previewed], column: str) -> Any:
 def _show(
     found: Sequence[Comparison], rows: Sequence[Mapping[str, Any]], labels: Sequence[str]
 ) -> None:
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     table = Table(title=f"{len(labels)} records: the scripts beside the clean definitions")
     table.add_column("preset")
     table.add_column("score")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qaqfilter.cli.options import json_option
-from qaqfilter.cli.say import safe, say_json
+from qaqfilter.cli.say import plain_console, safe, say_json
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.manager import PluginManager, load_plugins
 from qaqfilter.types import LIKELIHOODS
@@ -38,7 +38,7 @@ def doctor(*, selftest: bool, as_json: bool) -> None:
         outcomes = list(run_selftest(manager)) if selftest else []
         say_json(as_data(manager, outcomes if selftest else None))
     else:
-        console = Console(highlight=False, markup=False)
+        console = plain_console()
         console.print(_table(("package", "version"), versions()))
         console.print(_table(("backend", "devices"), backends(manager)))
         console.print(_table(("from", "plugin", "offers"), plugins(manager)))

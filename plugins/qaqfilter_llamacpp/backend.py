@@ -90,6 +90,15 @@ class LlamaCppBackend:
             self._check_open()
             return self._vocabulary.encode_whole(text)
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Which characters each token of ``encode(text, markup=False)`` writes.
+
+        Raises BackendError as `encode` does, and where the tokens do not spell the text.
+        """
+        with self._swapping:
+            self._check_open()
+            return self._vocabulary.places(text)
+
     def load(self) -> None:
         """Load the weights now. Raises ModelError."""
         self._check_open()

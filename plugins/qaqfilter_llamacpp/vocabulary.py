@@ -112,6 +112,35 @@ class Vocabulary:
         ids = self._tokenise(text, parse_special=True, add_special=True)
         return Whole(ids, None, int(adds_end))
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Which characters each token of ``encode(text, markup=False)`` writes."""
+        written = [self._bytes_of(token) for token in self.encode(text, markup=False)]
+        if b"".join(written) != text.encode():
+            # Vocabularies that write blanks as U+2581 read one in the data back as a blank.
+            text = text.replace("\u2581", " ")
+        if b"".join(written) != text.encode():
+            raise BackendError(
+                f"{self.path}: the tokens of this model do not spell the text that they are of, so "
+                "nobody can tell which of its words each stands for"
+            )
+        # By byte, the character that it is of.
+        letters = [at for at, letter in enumerate(text) for _ in letter.encode()]
+        places, done = [], 0
+        for piece in written:
+            end = done + len(piece)
+            places.append((letters[done], letters[end - 1] + 1) if piece else (0, 0))
+            done = end
+        return places
+
+    def _bytes_of(self, token: int) -> bytes:
+        buffer = ctypes.create_string_buffer(512)
+        # Nothing stripped, and special tokens spelt: data has none.
+        count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 512, 0, True)
+        if count < 0:
+            buffer = ctypes.create_string_buffer(-count)
+            count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, -count, 0, True)
+        return buffer.raw[:count]
+
     @cached_property
     def _forbidden(self) -> dict[int, str]:
         """The tokens that data must never hold, with their spellings."""

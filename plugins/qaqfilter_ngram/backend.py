@@ -117,6 +117,10 @@ class NgramBackend:
         starts = [place for place, letter in enumerate(text) for _ in _bytes(letter)]
         return Whole([START, *_bytes(text)], [0, *starts])
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Every byte is of one letter."""
+        return [(at, at + 1) for at, letter in enumerate(text) for _ in _bytes(letter)]
+
     def logprobs(
         self, sequences: Sequence[TokenSequence]
     ) -> Sequence[tuple[NDArray[np.float64], ...]]:

@@ -63,6 +63,10 @@ class ReferenceBackend:
         encoding = self._tokenizer.encode(text)
         return Whole.of(encoding.ids, encoding.offsets, encoding.special_tokens_mask)
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Which characters each token of ``encode(text, markup=False)`` writes."""
+        return list(self._data.encode(text, add_special_tokens=False).offsets)
+
     def memory(self, longest: int) -> int:
         """Bytes: the weights as they are loaded, and the largest arrays of a pass beside them."""
         sizes: dict[str, tuple[int, ...]] = {}
@@ -144,6 +148,8 @@ class ReferenceBackend:
         text = json.dumps({**description, "truncation": None, "padding": None})
         try:
             markup, data = Tokenizer.from_str(text), Tokenizer.from_str(text)
+            # It adds nothing to data, but may take white space out of the offsets.
+            data.post_processor = None
         except Exception as error:  # the library raises nothing more particular
             raise ModelError(
                 f"{self._name}: tokenizer.json is damaged ({error}); fetch it anew"

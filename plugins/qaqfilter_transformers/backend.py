@@ -88,6 +88,10 @@ class TransformersBackend:
         """The ids that transformers' own tokenizer gives by default, special tokens included."""
         return self._encoder.whole(text)
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Which characters each token of ``encode(text, markup=False)`` writes."""
+        return self._encoder.places(text)
+
     @property
     def batch_tokens(self) -> int:
         """Most tokens in a batch; `auto` loads the weights and probes."""

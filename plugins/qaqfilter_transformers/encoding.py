@@ -41,7 +41,8 @@ class Encoder:
                 # Flagged special, so that `encode_special_tokens` below holds for it as well.
                 token["special"] = True
                 self.forbidden[token["id"]] = token["content"]
-        self._data = Tokenizer.from_str(json.dumps(plain))
+        # A post-processor adds nothing here, but may take white space out of the offsets.
+        self._data = Tokenizer.from_str(json.dumps({**plain, "post_processor": None}))
         self._data.encode_special_tokens = True
 
     def __call__(self, text: str, *, markup: bool) -> list[int]:
@@ -69,17 +70,29 @@ class Encoder:
         encoding = self._own.encode(text)
         return Whole.of(encoding.ids, encoding.offsets, encoding.special_tokens_mask)
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Which characters of a text, taken as data, each of its tokens writes."""
+        return [place for _, place in self._tokens(text)]
+
     def _encode_data(self, text: str) -> list[int]:
+        return [token for token, _ in self._tokens(text)]
+
+    def _tokens(self, text: str, at: int = 0) -> list[tuple[int, tuple[int, int]]]:
+        """Ids and their places, for a text that begins at character `at` of a longer one."""
         encoding = self._data.encode(text, add_special_tokens=False)
         ids = list(encoding.ids)
+        found = [
+            (token, (at + start, at + end))
+            for token, (start, end) in zip(ids, encoding.offsets, strict=True)
+        ]
         if self.forbidden.keys().isdisjoint(ids):
-            return ids
+            return found
         # The vocabulary itself spells a special token (Unigram pieces, or merges that lead to
         # `</s>`): cut the text inside it, so that each half is something else.
         cut = self._cut(text, encoding)
         if cut is None:
-            return ids
-        return self._encode_data(text[:cut]) + self._encode_data(text[cut:])
+            return found
+        return self._tokens(text[:cut], at) + self._tokens(text[cut:], at + cut)
 
     def _cut(self, text: str, encoding: Encoding) -> int | None:
         for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):

@@ -91,10 +91,11 @@ class JsonLines(NowAndThen):
 
     def tell(self) -> None:
         """How far it is."""
-        self._emit("progress", self.left)
+        self._emit("progress", self.throughput.left(self.total))
 
     def finished(self) -> None:
         """What the stage came to."""
+        self.throughput.stop()
         self._emit("stage_finished", None)
 
     def message(self, text: str) -> None:
@@ -102,16 +103,18 @@ class JsonLines(NowAndThen):
         emit("message", text=text)
 
     def _emit(self, event: str, left: float | None) -> None:
-        seconds = self.seconds
+        mean, recent = self.throughput.mean(), self.throughput.recent()
         emit(
             event,
             stage=self.label,
-            records=self.records,
+            records=self.throughput.records,
             total=self.total,
-            tokens=self.tokens,
-            seconds=round(seconds, 3),
-            records_per_second=round(self.records / seconds, 3),
-            tokens_per_second=round(self.tokens / seconds, 3),
+            tokens=self.throughput.tokens,
+            seconds=round(self.throughput.seconds, 3),
+            records_per_second=round(mean.records, 3),
+            tokens_per_second=round(mean.tokens, 3),
+            recent_records_per_second=round(recent.records, 3),
+            recent_tokens_per_second=round(recent.tokens, 3),
             seconds_left=None if left is None else round(left, 3),
         )
 

@@ -7,11 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from qaqfilter.cli.say import safe, say
+from qaqfilter.cli.say import plain_console, safe, say
 from qaqfilter.upkeep import Holding
 
 SHORT = 12
@@ -67,7 +66,7 @@ def table_of(first: str, *numbers: str) -> Table:
 
 def print_table(table: Table) -> None:
     """Print it without markup: what is in it may come from anybody."""
-    Console(highlight=False, markup=False).print(table)
+    plain_console().print(table)
 
 
 def as_data(holding: Holding) -> dict[str, Any]:

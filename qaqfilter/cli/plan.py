@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from qaqfilter.cli.options import (
     set_option,
 )
 from qaqfilter.cli.progress import make_observer
-from qaqfilter.cli.say import safe, say, say_json
+from qaqfilter.cli.say import plain_console, safe, say, say_json
 from qaqfilter.estimates import MemoryPlan, ModelPlan, RecipePlan
 
 
@@ -62,7 +61,7 @@ def command(
     if as_json:
         say_json(plan.as_data())
         return
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     console.print(_steps(plan))
     if plan.models:
         console.print(_models(plan))

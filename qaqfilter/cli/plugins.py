@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from qaqfilter.cli.options import json_option, plugin_option
-from qaqfilter.cli.say import safe, say, say_json
+from qaqfilter.cli.say import plain_console, safe, say, say_json
 from qaqfilter.errors import PluginError
 from qaqfilter.manager import KINDS, PluginManager, load_plugins
+
+SLOW = 1.0
+"""Seconds from which on a plugin's loading is worth a line."""
 
 
 @click.command(
@@ -35,7 +37,14 @@ def command(plugins: tuple[Path, ...], as_json: bool) -> None:
             offer = manager.offers[kind, name]
             row = (name, offer.component.summary, offer.distribution, _ready(manager, kind, name))
             table.add_row(kind, *map(safe, row))
-    Console(markup=False).print(table)
+    plain_console().print(table)
+    for plugin, seconds in sorted(manager.seconds.items()):
+        if seconds >= SLOW:
+            say(
+                f"slow: {plugin} ({manager.distributions.get(plugin, 'broken')}) took "
+                f"{seconds:.1f} s to load, in every command: let it import heavy packages inside "
+                "`create`"
+            )
     for broken in manager.broken:
         say(f"broken: {broken.plugin} ({broken.distribution}): {broken.cause}")
     for blocked in manager.blocked:
@@ -55,6 +64,7 @@ def _as_data(manager: PluginManager) -> dict[str, Any]:
             }
             for kind, name in offers
         ],
+        "seconds": {plugin: round(taken, 3) for plugin, taken in manager.seconds.items()},
         "broken": [
             {"plugin": broken.plugin, "from": broken.distribution, "cause": str(broken.cause)}
             for broken in manager.broken

@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from rich.console import Console
 
 from qaqfilter.cli.events import JsonLines, LogEvents, as_json
-from qaqfilter.progress import Bars, PlainLines, bars_on
+from qaqfilter.live_bars import bars_on
+from qaqfilter.progress import Bars, PlainLines
 from qaqfilter.reports import Observer
 
 

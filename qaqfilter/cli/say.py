@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from qaqfilter.cli import events
 from qaqfilter.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def safe(text: object) -> str:
@@ -25,6 +28,13 @@ def say(text: object, *, err: bool = False) -> None:
         events.emit("message", text=str(text))
         return
     click.echo(safe(text), err=err)
+
+
+def plain_console(*, err: bool = False) -> Console:
+    """Where tables are printed: text stays as it is, also ``[bold]`` and ``:smile:`` in an id."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, stderr=err)
 
 
 def say_json(data: Any) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from qaqfilter.cli import events
-from qaqfilter.cli.say import safe, say_json
+from qaqfilter.cli.say import plain_console, safe, say_json
 from qaqfilter.options import STDOUT
 from qaqfilter.reports import ModelReport, RunReport
 
@@ -32,7 +31,7 @@ def print_summary(report: RunReport) -> None:
     To standard error where the kept records went to standard output.
     """
     piped = str(report.folder) == STDOUT
-    console = Console(highlight=False, markup=False, stderr=piped)
+    console = plain_console(err=piped)
     console.print(_records(report))
     if report.models:
         console.print(_costs(report))

@@ -1,4 +1,4 @@
-"""Contracts that plugin authors inherit: override one fixture, get the suite.
+"""The contract of backends: numbers that depend on the tokens alone, and on all of them.
 
 class TestMyBackend(BackendContract):
     tolerance = 1e-4
@@ -18,8 +18,11 @@ import pytest
 
 from qaqfilter.errors import QaqfilterError
 from qaqfilter.identity import fingerprint
-from qaqfilter.protocols import Backend
+from qaqfilter.protocols import Backend, EncodesBatches, TellsPlaces
+from qaqfilter.testing.rules import rule
 from qaqfilter.types import Floats, TokenSequence
+
+HOOK = "qaqfilter_backends"
 
 TEXTS = (
     "x",
@@ -68,32 +71,38 @@ class BackendContract:
         """Every sequence scored in a call of its own."""
         return scored_alone(backend, sequences)
 
+    @rule(HOOK)
     def test_one_array_a_span_as_long_as_the_span(
         self, sequences: list[TokenSequence], alone: list[tuple[Floats, ...]]
     ) -> None:
-        """docs/hooks.md: one tuple a sequence, one float64 array a span."""
+        """`logprobs` gives one tuple for each sequence, in it one float64 array for each span."""
         for sequence, arrays in zip(sequences, alone, strict=True):
-            assert [len(a) for a in arrays] == [end - start for start, end in sequence.spans]
-            assert all(a.dtype == np.float64 for a in arrays)
+            sizes, spans = [len(a) for a in arrays], [b - a for a, b in sequence.spans]
+            assert sizes == spans, f"arrays of {sizes} for spans of {spans} tokens"
+            kinds = {str(a.dtype) for a in arrays}
+            assert kinds == {"float64"}, f"arrays of {kinds}"
 
+    @rule(HOOK)
     def test_log_probabilities_are_finite_and_not_positive(
         self, alone: list[tuple[Floats, ...]]
     ) -> None:
-        """A probability lies in (0, 1]."""
+        """Log-probabilities are finite and not positive: a probability lies in (0, 1]."""
         for array in (a for arrays in alone for a in arrays):
-            assert np.isfinite(array).all()
-            assert (array <= 0).all()
+            assert np.isfinite(array).all(), f"{array[~np.isfinite(array)]}"
+            assert (array <= 0).all(), f"{array[array > 0]}"
 
+    @rule(HOOK)
     def test_spans_that_overlap_agree(
         self, sequences: list[TokenSequence], alone: list[tuple[Floats, ...]]
     ) -> None:
         """A token's log-probability does not depend on the span that asks for it."""
         for sequence, (whole, last, half) in zip(sequences, alone, strict=True):
-            assert last[-1] == whole[-1]
+            assert last[-1] == whole[-1], f"{last[-1]} alone, {whole[-1]} in the whole span"
             start = sequence.spans[2][0] - 1
             np.testing.assert_array_equal(half, whole[start:])
 
     @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 2, 0, 4)])
+    @rule(HOOK)
     def test_neighbours_and_order_change_nothing(
         self,
         backend: Backend,
@@ -101,13 +110,18 @@ class BackendContract:
         alone: list[tuple[Floats, ...]],
         order: tuple[int, ...],
     ) -> None:
-        """One answer a sequence, in the order asked, within the tolerance."""
+        """There is one answer a sequence, in the order asked; neighbours move no number beyond the
+        tolerance.
+        """
         answers = backend.logprobs([sequences[i] for i in order])
-        assert len(answers) == len(order)
+        assert len(answers) == len(order), f"{len(answers)} answers to {len(order)} sequences"
         for index, arrays in zip(order, answers, strict=True):
             for got, expected in zip(arrays, alone[index], strict=True):
-                assert np.abs(got - expected).max() <= self.tolerance
+                assert len(got) == len(expected), "another number of tokens than alone"
+                off = float(np.abs(got - expected).max())
+                assert off <= self.tolerance, f"sequence {index} is off by {off:g} nats a token"
 
+    @rule(HOOK)
     def test_the_context_is_used(self, backend: Backend) -> None:
         """The last token's log-probability moves when the first token of the text does."""
         last = backend.encode(" 7", markup=False)[-1]
@@ -115,30 +129,61 @@ class BackendContract:
         for first in ("7 7 7 7", "a b c d"):
             ids = (backend.start_token, *backend.encode(first, markup=False), last)
             sums.append(backend.logprobs([TokenSequence(ids, ((len(ids) - 1, len(ids)),))])[0][0])
-        assert sums[0] != sums[1]
+        assert sums[0] != sums[1], f"{sums[0]} after either of two texts"
 
+    @rule(HOOK)
     def test_too_long_raises(self, backend: Backend) -> None:
-        """Never silently truncated."""
+        """A sequence over `max_length` raises BackendError: none is silently cut."""
         ids = (backend.start_token,) * (backend.max_length + 1)
         with pytest.raises(QaqfilterError):
             backend.logprobs([TokenSequence(ids, ((1, len(ids)),))])
 
+    @rule(HOOK)
     def test_no_sequences_no_answers(self, backend: Backend) -> None:
-        """An empty call is legal."""
-        assert list(backend.logprobs([])) == []
+        """No sequences, no answers: an empty call is legal."""
+        found = list(backend.logprobs([]))
+        assert found == [], f"{found!r}"
 
+    @rule(HOOK)
     def test_encoding_is_a_function_of_the_text(self, backend: Backend) -> None:
-        """No start token, no memory of earlier calls, nothing for empty text."""
-        assert backend.encode("", markup=False) == []
+        """`encode` is a function of the text: no start token, no memory of earlier calls, nothing
+        for empty text.
+        """
+        empty = backend.encode("", markup=False)
+        assert empty == [], f"{empty} for empty text"
         once, again = (backend.encode(TEXTS[1], markup=False) for _ in range(2))
-        assert once == again
-        assert backend.start_token not in once
+        assert once == again, f"{once}, then {again}"
+        assert backend.start_token not in once, "the start token is there already"
 
+    @rule(HOOK)
+    def test_places_are_those_of_the_tokens(self, backend: Backend) -> None:
+        """Where a backend tells places: one a token, in order, and all of the text is there."""
+        if not isinstance(backend, TellsPlaces):
+            return
+        for text in TEXTS:
+            places = list(backend.places(text))
+            tokens = len(backend.encode(text, markup=False))
+            assert len(places) == tokens, f"{len(places)} places of {tokens} tokens"
+            assert places == sorted(places), f"not in order: {places}"
+            covered = {at for start, end in places for at in range(start, end)}
+            left = {*range(len(text))} - covered
+            assert not left, f"no token writes the characters {sorted(left)} of {text!r}"
+
+    @rule(HOOK)
     def test_facts_make_a_fingerprint(
         self, backend: Backend, sequences: list[TokenSequence]
     ) -> None:
-        """Facts are plain data, there are some, and scoring does not change them."""
-        assert backend.facts
+        """`facts` are plain data, there are some, and scoring does not change them."""
+        assert backend.facts, "there are none"
         before = fingerprint(backend.facts)
         backend.logprobs(sequences[:1])
-        assert fingerprint(backend.facts) == before
+        assert fingerprint(backend.facts) == before, "scoring changed them"
+
+    @rule(HOOK)
+    def test_a_batch_of_texts_is_encoded_as_each_alone(self, backend: Backend) -> None:
+        """Where there is `encode_batch`, it gives what `encode` gives for each text."""
+        if isinstance(backend, EncodesBatches):
+            for markup in (False, True):
+                together = backend.encode_batch(TEXTS, markup=markup)
+                alone = [backend.encode(text, markup=markup) for text in TEXTS]
+                assert list(together) == alone, f"markup={markup}: {together}, alone {alone}"

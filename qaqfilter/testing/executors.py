@@ -1,0 +1,154 @@
+"""The contract of executors: every window once, and the model freed whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qaqfilter.costs import Cost
+from qaqfilter.errors import BackendError
+from qaqfilter.execution import Executor, WindowScores
+from qaqfilter.protocols import Component
+from qaqfilter.testing.components import ComponentContract
+from qaqfilter.testing.rules import rule
+from qaqfilter.testing.samples import record
+from qaqfilter.types import LikelihoodColumn, Window
+
+HOOK = "qaqfilter_executors"
+SIZE = 3
+
+
+@dataclass(slots=True)
+class CountingStage:
+    """A stage without a model. It counts how often it was opened and left; window `fails` fails."""
+
+    model: str = "counted"
+    fails: int | None = None
+    opened: int = 0
+    left: int = 0
+
+    def open(self) -> CountingStage:
+        """As the core's own stage: what it gives yields a WindowScores for each window."""
+        return self
+
+    # Not by contextlib: what that makes is left when it is forgotten, too.
+    def __enter__(self) -> Callable[[Iterable[Window]], Iterator[WindowScores]]:
+        self.opened += 1
+        return self._score
+
+    def __exit__(self, *_error: object) -> None:
+        self.left += 1
+
+    def _score(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
+        for window in windows:
+            if window.index == self.fails:
+                raise BackendError("the model failed")
+            size = len(window.rows)
+            sums = LikelihoodColumn(
+                -window.rows.astype(np.float64) - 1.0,
+                np.ones(size, np.int32),
+                np.zeros(size, np.int8),
+            )
+            cut = np.zeros(size, dtype=np.int64)
+            columns, facts = {"answer": sums}, {"window": window.index}
+            yield WindowScores(window.rows, columns, cut, Cost(), 64, facts)
+
+
+def windows(number: int, taken: list[int] | None = None) -> Iterator[Window]:
+    """So many windows; the index of each that was asked for is put into `taken`."""
+    for index in range(number):
+        if taken is not None:
+            taken.append(index)
+        rows = np.arange(index * SIZE, (index + 1) * SIZE)
+        yield Window(index, rows, tuple(record(int(row), "query", "answer") for row in rows))
+
+
+class ExecutorContract(ComponentContract):
+    """Override `component`, and `options` if it has any."""
+
+    @pytest.fixture
+    def executor(self, component: Component[Any], config: Any) -> Executor:
+        """The executor under test."""
+        made: Executor = component.create(config)
+        return made
+
+    @rule(HOOK)
+    def test_every_window_is_answered_once(self, executor: Executor) -> None:
+        """There is one `WindowScores` for each window, in any order."""
+        answers = list(executor.score(CountingStage(), windows(12)))
+        rows = sorted(tuple(answer.rows.tolist()) for answer in answers)
+        expected = [tuple(window.rows.tolist()) for window in windows(12)]
+        assert rows == expected, f"rows {rows} were answered"
+
+    @rule(HOOK)
+    def test_scores_are_handed_on_whole(self, executor: Executor) -> None:
+        """What the stage yields for a window is handed on as it is, numbers, costs and facts."""
+        for answer in executor.score(CountingStage(), windows(5)):
+            sums = answer.columns["answer"].logprob
+            assert (sums == -answer.rows - 1.0).all(), f"{sums} for the rows {answer.rows}"
+            window = answer.facts.get("window")
+            assert window == answer.rows[0] // SIZE, f"facts {answer.facts} with {answer.rows}"
+            assert answer.batch_tokens == 64, f"batch_tokens is {answer.batch_tokens}"
+
+    @rule(HOOK)
+    def test_the_model_is_freed_at_the_end(self, executor: Executor) -> None:
+        """`with stage.open()` loads the model; leaving it at the end frees the memory."""
+        stage = CountingStage()
+        list(executor.score(stage, windows(3)))
+        _left(stage)
+
+    @rule(HOOK)
+    def test_the_model_is_freed_after_a_failure(self, executor: Executor) -> None:
+        """A stage that fails is left too."""
+        stage = CountingStage(fails=2)
+        with suppress(BackendError):
+            list(executor.score(stage, windows(5)))
+        _left(stage)
+
+    @rule(HOOK)
+    def test_a_failure_is_passed_on(self, executor: Executor) -> None:
+        """What a stage raises ends the run: it comes out of `score` as it is."""
+        try:
+            list(executor.score(CountingStage(fails=2), windows(5)))
+        except BackendError as error:
+            assert "the model failed" in str(error), f"{error}"
+        else:
+            raise AssertionError("a stage failed, and `score` ended as if nothing had happened")
+
+    @rule(HOOK)
+    def test_the_model_is_freed_when_nobody_asks_on(self, executor: Executor) -> None:
+        """A run that ends early closes what `score` gave, and the stage is left then."""
+        stage = CountingStage()
+        answers = iter(executor.score(stage, windows(5)))
+        next(answers)
+        close = getattr(answers, "close", None)
+        assert close is not None, (
+            f"a {type(answers).__name__} cannot be closed: make it a generator"
+        )
+        close()
+        _left(stage)
+
+    @rule(HOOK)
+    def test_windows_are_read_as_it_goes(self, executor: Executor) -> None:
+        """`windows` is read on the way: a list of it would hold the input in memory."""
+        taken: list[int] = []
+        answers = iter(executor.score(CountingStage(), windows(1000, taken)))
+        next(answers)
+        assert len(taken) < 1000, "all windows were read before the first was answered"
+        list(answers)
+
+    @rule(HOOK)
+    def test_no_windows_no_answers(self, executor: Executor) -> None:
+        """Without windows there are no answers."""
+        answers = list(executor.score(CountingStage(), windows(0)))
+        assert answers == [], f"{answers!r}"
+
+
+def _left(stage: CountingStage) -> None:
+    assert stage.opened, "the stage was never opened"
+    assert stage.opened == stage.left, f"opened {stage.opened} times, left {stage.left} times"
