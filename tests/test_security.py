@@ -499,7 +499,7 @@ def test_what_libraries_log_and_mistakes_are_printed_escaped(
     done = command("run", recipe_for(tmp_path, steps=steps), "--plugin", plugin)
     assert done.returncode == code, done.stderr
     text = printed(done)
-    assert ("please report it" in text) == bool(code)
+    assert ("is a fault of the plugin" in text) == bool(code)
     assert ("Traceback" in text) == bool(code)
     assert "UserWarning" in text
     text = printed(command("plugins", "--plugin", plugin))
