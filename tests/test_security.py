@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 import qaqfilter
 from qaqfilter import ModelError, PromptError, QaqfilterError, RecipeError, RunDirectoryError
+from qaqfilter.cli import cli, run_cli
 from qaqfilter.sandbox import Template
 from tiny_models import make_model
 
@@ -500,10 +501,22 @@ def test_what_libraries_log_and_mistakes_are_printed_escaped(
     assert done.returncode == code, done.stderr
     text = printed(done)
     assert ("is a fault of the plugin" in text) == bool(code)
-    assert ("Traceback" in text) == bool(code)
+    assert "Traceback" not in text  # it is the plugin's fault, and its place is named
+    assert (f"(at {plugin}:" in text) == bool(code)
     assert "UserWarning" in text
     text = printed(command("plugins", "--plugin", plugin))
     assert "[red]" in text
+
+
+def test_the_traceback_of_a_mistake_of_ours_is_printed_escaped(monkeypatch, capsys) -> None:
+    def mistaken(**_: object) -> None:
+        raise RuntimeError(EVIL)
+
+    monkeypatch.setattr(cli, "main", mistaken)
+    assert run_cli(["plugins"]) == 1
+    told = capsys.readouterr()
+    text = printed(subprocess.CompletedProcess([], 1, told.out, told.err))
+    assert "Traceback" in text and "please report it" in text
 
 
 def test_what_transformers_says_of_a_model_is_printed_escaped(tmp_path, folder) -> None:
