@@ -21,7 +21,7 @@ from gallery import gallery
 from outside import ROOT, SiteError, pages
 
 HERE = Path(__file__).resolve().parent
-ASSETS = ("site.css", "favicon.svg", "iframe-worker.js")
+ASSETS = ("site.css", "favicon.svg", "iframe-worker.js", "scrolling.js")
 
 
 def main(arguments: list[str]) -> int:

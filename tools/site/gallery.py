@@ -56,8 +56,8 @@ def gallery() -> str:
     counted = f"{len(packages)} plugins offer {len(offers)} components"
     parts = [
         f"# Bundled plugins\n\n{counted}. They come with qaqfilter and enter by the same door as "
-        "anybody's ([Writing a plugin](plugins.md)). `qaqfilter plugins` lists what is installed on "
-        "your machine, other people's included. Where an extra is named, "
+        "anybody's ([Writing a plugin](plugins.md)). `qaqfilter plugins` lists what is installed "
+        "on your machine, other people's included. Where an extra is named, "
         "`pip install 'qaqfilter[extra]'` brings what the plugin needs.\n"
     ]
     for kind in KINDS:
