@@ -9,7 +9,7 @@ SOURCES := pyproject.toml constraints.txt $(shell find qaqfilter plugins -name '
 LLAMA := CMAKE_ARGS="-DLLAVA_BUILD=OFF $(CMAKE_ARGS)"
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart laptop test fast lint types unit reference dev clean
+.PHONY: help quickstart laptop test fast lint types unit reference site dev clean
 
 help:  ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ unit: $(VENV)/.tests
 reference: $(VENV)/.tests  ## Write docs/recipe-reference.md anew from the code.
 	$(BIN)/python tools/recipe_reference.py
 
+site: $(VENV)/.site  ## Write the documentation as a site, to build/site/html.
+	$(BIN)/python tools/site/build.py
+
 dev: $(VENV)/.tests  ## An editable install, and the pre-commit hooks.
 	$(BIN)/pip install --quiet --no-deps --editable .
 	$(BIN)/pre-commit install
@@ -58,6 +61,11 @@ $(VENV)/.core: $(VENV)/.made $(SOURCES)
 $(VENV)/.laptop: $(VENV)/.made $(SOURCES)
 	@echo "Installing; the first time this compiles llama.cpp, which takes minutes."
 	$(LLAMA) $(BIN)/pip install --quiet --constraint constraints.txt '.[llamacpp,gemma]'
+	touch $@
+
+# The site needs no models, so nothing is compiled for it.
+$(VENV)/.site: $(VENV)/.made $(SOURCES)
+	$(BIN)/pip install --quiet --constraint constraints.txt '.[testing]' --group site
 	touch $@
 
 # Tests run on the built wheel, not on the source tree.
