@@ -1,8 +1,7 @@
 """Start here: every hook that a plugin can implement, each with a complete plugin.
 
-Eleven hooks yield components, three only watch a run. A plugin is any importable module (or object)
-whose functions carry `hookimpl` and one of these names; it is offered by an entry point in the
-group ``qaqfilter``, or given as a file with ``--plugin``.
+Eleven hooks yield components, three only watch a run. A plugin is a module (or object) with
+functions that carry `hookimpl` and one of these names: an entry point in ``qaqfilter``, or a file.
 
 Hook functions take the arguments listed here, by name, without defaults; they may leave some out.
 Those that yield components are called once, when plugins are loaded, so they must be quick: import
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 PROJECT = "qaqfilter"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function as the implementation of the hook whose name it bears."""
 
 
 class Specs:

@@ -20,8 +20,11 @@ from qaqfilter.printable import printable
 N = TypeVar("N", bound=np.generic)
 
 Floats = NDArray[np.float64]
+"""A column of numbers, float64; NaN where there is none."""
 Ints = NDArray[np.int64]
+"""A column of whole numbers, int64: counts, places."""
 Bools = NDArray[np.bool_]
+"""A column of yes and no."""
 
 LIKELIHOODS = ("query", "answer_given_query", "answer", "query_given_answer")
 """The four likelihoods of a record, as METHODS in docs/methods.md names them."""

@@ -42,7 +42,7 @@ from ruamel.yaml import YAML
 
 import qaqfilter
 from qaqfilter.hookspecs import Specs
-from qaqfilter.manager import load_plugins
+from qaqfilter.manager import KINDS, load_plugins
 from qaqfilter.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -392,6 +392,17 @@ def test_every_hook_has_one_heading_with_its_arguments() -> None:
     text = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
     told = [t.replace("`", "") for _, t in headings(text) if "qaqfilter_" in t]
     assert told == list(hook_headings().values())
+
+
+def test_every_hook_that_offers_components_says_what_create_gets() -> None:
+    """As `create(config, folder: Path) -> Sink` in hookspecs.py, without the types."""
+    text = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    for name in KINDS.values():
+        told = re.search(r"`create\(([^)]*)\) ->", inspect.getdoc(getattr(Specs, name)) or "")
+        assert told is not None, name
+        arguments = ", ".join(part.partition(":")[0] for part in told[1].split(", "))
+        section = text.partition(f"\n## `{name}()`\n")[2].partition("\n## ")[0]
+        assert f"**Create** gets `({arguments})`" in section, name
 
 
 def test_the_recipe_reference_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:

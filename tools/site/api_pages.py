@@ -78,7 +78,7 @@ PAGES = (
         "Everything that qaqfilter raises on purpose. The messages say where it happened, what "
         "is wrong, and how to mend it.",
         {
-            "The tree": "QaqfilterError UsageError RecipeError PluginError PluginFailed "
+            "Each of them": "QaqfilterError UsageError RecipeError PluginError PluginFailed "
             "TooManyBadRecords SourceError ModelError PromptError PromptRefused BackendError "
             "BackendHung StoreError NotScored RunDirectoryError",
         },
@@ -176,12 +176,17 @@ def _hookspecs() -> str:
         "rules of each: [Hooks](../hooks.md).\n"
     ]
     hooks = [name for name in vars(Specs) if name.startswith("qaqfilter_")]
-    parts += [_object(f"qaqfilter.hookspecs.Specs.{name}", level=2) for name in hooks]
+    options = "    options:\n      heading_level: 2\n"
+    parts += [f"::: qaqfilter.hookspecs.Specs.{name}\n{options}" for name in hooks]
     return "\n".join(parts)
 
 
-def _object(path: str, level: int = 3) -> str:
-    return f"::: {path}\n    options:\n      heading_level: {level}\n"
+def _object(path: str) -> str:
+    """One object; what a protocol asks for, or a tuple holds, is told without a docstring too."""
+    module, _, name = path.rpartition(".")
+    thing = getattr(importlib.import_module(module), name)
+    bare = getattr(thing, "_is_protocol", False) or hasattr(thing, "_fields")
+    return f"::: {path}\n" + "    options:\n      show_if_no_docstring: true\n" * bare
 
 
 def _summary(name: str, package: griffe.Object | griffe.Alias) -> str:
