@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
 import re
@@ -128,6 +129,11 @@ def test_no_link_is_dead(site, folder):
     assert list(dead_links(site, folder / "html")) == []
 
 
+def test_no_anchor_stands_twice(site):
+    for address, page in site.items():
+        assert [name for name, times in Counter(page.ids).items() if times > 1] == [], address
+
+
 def test_a_dead_link_is_found(tmp_path):
     text = '<a href="b.html#x"></a><a href="b.html#y"></a><a href="#z"></a><img src="../c.png">'
     pages = {"a/a.html": text, "a/b.html": '<h1 id="x"></h1><a href="/a/none.html"></a>'}
@@ -189,6 +195,28 @@ def test_what_docs_link_to_outside_is_a_page(site):
         assert site[name].shapes["h1"] == 1, name
 
 
+def test_links_are_turned_to_where_files_stand_on_the_site(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(TOOL)
+    outside = importlib.import_module("outside")
+    page = "[a](../x/a.md#b) [c](c.md) ![d](d.svg)\n\n```text\n[a](../x/a.md#b)\n```\n"
+    turned = page.replace("](../x/a.md#b) ", "](project/x/a.md#b) ")
+    assert outside.turned("docs/page.md", page) == turned
+    assert outside.turned("x/a.md", "[c](../docs/c.md) [e](e.py)") == "[c](../../c.md) [e](e.py.md)"
+    assert outside.turned("docs/s/p.md", "[h](../../qaqfilter/hookspecs.py)") == (
+        "[h](../api/hookspecs.md)"
+    )
+    cell = {"cell_type": "code", "source": ["x"], "outputs": [{"text": ["1"]}]}
+    shown = outside.shown("n.ipynb", json.dumps({"cells": [cell]}))
+    assert [line for line in shown.splitlines() if line[:1] not in ("~", "")] == ["x", "1"]
+    (tmp_path / "docs").mkdir()
+    for name in outside.ALWAYS:
+        (tmp_path / name).write_text(f"# {name}\n")
+    (tmp_path / "docs" / "p.md").write_text("[gone](../gone.py)\n")
+    monkeypatch.setattr(outside, "ROOT", tmp_path)
+    with pytest.raises(outside.SiteError, match=r"docs/p\.md: the link '\.\./gone\.py' leads"):
+        list(outside.pages())
+
+
 # --- nothing from elsewhere -----------------------------------------------------------------
 
 
@@ -220,12 +248,15 @@ def test_every_public_name_and_hook_has_its_place(site):
     assert len(headings) == len(hooks)
 
 
-def test_a_docstring_is_prose_with_code_and_links(folder):
+def test_a_docstring_is_prose_with_code_and_links(site, folder):
+    api = {name: page for name, page in site.items() if name.startswith("api/")}
+    assert len(api) >= 8
     page = (folder / "html" / "api" / "hookspecs.html").read_text(encoding="utf-8")
     assert "::" not in re.sub(
         r"<[^>]*>", "", page.partition("<article")[2].partition("</article")[0]
     )
     assert page.count('class="language-python') >= len(KINDS)
+    assert "attributes" not in {name for page in api.values() for name in page.ids}
     values = (folder / "html" / "api" / "values.html").read_text(encoding="utf-8")
     assert re.search(r'href="[^"]*#qaqfilter\.(types\.)?Origin"', values)
 

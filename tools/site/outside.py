@@ -20,6 +20,8 @@ DOCS = "docs"
 AWAY = "project"
 ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md")
 """In the navigation, whether or not a page links to them."""
+BETTER = {"qaqfilter/hookspecs.py": "api/hookspecs.md"}
+"""Files of which the site has a page that is made for reading."""
 LANGUAGES = {
     ".json": "json",
     ".jsonl": "json",
@@ -41,6 +43,8 @@ def place(path: str) -> str:
     """Where a file of the project, by its path from the top, stands among the site's pages."""
     if path.startswith(f"{DOCS}/"):
         return path.removeprefix(f"{DOCS}/")
+    if path in BETTER:
+        return BETTER[path]
     return posixpath.join(AWAY, path if path.endswith(".md") else f"{path}.md")
 
 
@@ -63,7 +67,8 @@ def pages() -> Iterator[tuple[str, str]]:
             if not (ROOT / target).is_file():
                 raise SiteError(f"{path}: the link {address!r} leads to no file of the project")
             seen.add(target)
-            waiting.append(target)
+            if target not in BETTER:
+                waiting.append(target)
 
 
 def followed(path: str, address: str) -> str | None:

@@ -16,7 +16,7 @@ import qaqfilter
 
 CODE = re.compile(r"::\n\n(?P<code>.+)\Z", re.DOTALL)
 ATTRIBUTES = re.compile(r"^Attributes\n-+\n(?P<items>.+?)(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
-NAME = re.compile(r"(?<!`)`(?P<name>[A-Za-z_]+)`(?!`)")
+NAME = re.compile(r"(?<!`)`(?:qaqfilter\.)?(?P<name>[A-Za-z_]+)`(?!`)")
 FENCED = re.compile(r"(```.*?```)", re.DOTALL)
 
 
