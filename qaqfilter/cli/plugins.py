@@ -1,4 +1,7 @@
-"""`qaqfilter plugins`: what is installed, from whom, and what could not be loaded."""
+"""`qaqfilter plugins`: what is installed, from whom, and what could not be loaded.
+
+`plugins new` is in plugins_new.py.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from qaqfilter.cli import plugins_new
 from qaqfilter.cli.options import json_option, plugin_option
 from qaqfilter.cli.say import plain_console, safe, say, say_json
 from qaqfilter.errors import PluginError
@@ -17,14 +21,19 @@ SLOW = 1.0
 """Seconds from which on a plugin's loading is worth a line."""
 
 
-@click.command(
+@click.group(
     name="plugins",
+    invoke_without_command=True,
+    short_help="List plugins and what they offer, or begin one.",
     epilog="Example: qaqfilter plugins --plugin my_selector.py",
 )
 @plugin_option
 @json_option
-def command(plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List plugins and the components they offer."""
+@click.pass_context
+def command(context: click.Context, plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List plugins and the components they offer; `new` begins one of your own."""
+    if context.invoked_subcommand is not None:
+        return
     manager = load_plugins(plugins)
     if as_json:
         say_json(_as_data(manager))
@@ -49,6 +58,9 @@ def command(plugins: tuple[Path, ...], as_json: bool) -> None:
         say(f"broken: {broken.plugin} ({broken.distribution}): {broken.cause}")
     for blocked in manager.blocked:
         say(f"blocked by QAQFILTER_BLOCK_PLUGINS: {blocked}")
+
+
+command.add_command(plugins_new.command)
 
 
 def _as_data(manager: PluginManager) -> dict[str, Any]:
