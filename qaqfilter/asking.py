@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from qaqfilter.columns import Columns
 from qaqfilter.costs import Cost
 from qaqfilter.details import detailed
 from qaqfilter.errors import QaqfilterError
-from qaqfilter.execution import Executor, WindowScores
+from qaqfilter.execution import Executor, Stage, WindowScores
 from qaqfilter.identity import fingerprint
 from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
 from qaqfilter.nulls import NullLimit
 from qaqfilter.one_tokenizer import check_one_tokenizer, tokenizer_digest
+from qaqfilter.portable import Package, SharedWindows, packed, unpacked
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer
 from qaqfilter.scoring import ScoringStage
@@ -53,6 +55,10 @@ def make_stage(
 ) -> ScoringStage:
     """What asks a model by the prompt that `step` has for it; nothing is opened yet."""
     keys = recipe.models[model].keys
+
+    def remake() -> tuple[Callable[..., ScoringStage], tuple[object, ...]]:
+        return remade_stage, (packed(recipe, manager, stream), step.id, model, tuple(likelihoods))
+
     return ScoringStage(
         model=step.view(model),
         backend=recipe.models[model].backend,
@@ -64,6 +70,18 @@ def make_stage(
         sha256=keys.sha256,
         window_seconds=recipe.run.window_seconds,
         tokens=frozenset(n for n in likelihoods if f"{step.view(model)}.{n}" in detailed(recipe)),
+        remake=remake,
+    )
+
+
+def remade_stage(
+    package: Package, step: str, model: str, likelihoods: tuple[str, ...]
+) -> ScoringStage:
+    """The stage of a run, in another process."""
+    run = unpacked(package)
+    (asking,) = (one for one in run.recipe.steps if one.id == step)
+    return make_stage(
+        run.recipe, run.manager, run.stream, asking, model=model, likelihoods=likelihoods
     )
 
 
@@ -103,7 +121,8 @@ class Models:
         tokenizer = ""
         times_scored = np.zeros(self.columns.size, dtype=np.int8)
         cut = np.zeros(self.columns.size, dtype=np.int32)
-        windows = self.stream.windows(rows, self.recipe.run.window)
+        travelling = partial(packed, self.recipe, self.manager, self.stream)
+        windows = SharedWindows(self.stream, rows, self.recipe.run.window, travelling)
         for answer in _answers(executor, block.plugin, stage, windows):
             if not facts:
                 self.scored()
@@ -173,7 +192,7 @@ class Models:
 
 
 def _answers(
-    executor: Executor, plugin: Plugin, stage: ScoringStage, windows: Iterator[Window]
+    executor: Executor, plugin: Plugin, stage: Stage, windows: Iterable[Window]
 ) -> Iterator[WindowScores]:
     """What an executor yields; what it raises of its own is its fault, and not the model's."""
     with plugin.blamed("score()"):

@@ -98,8 +98,13 @@ def _surveyed(
     if isinstance(source, Spools):
         with directory.writing():
             source.spool(directory.partial)
+    spool = directory.partial if isinstance(source, Spools) else None
     stream = RecordStream(
-        annotatable(source, recipe), recipe.input, limit, plugin=recipe.source.plugin
+        annotatable(source, recipe),
+        recipe.input,
+        limit,
+        plugin=recipe.source.plugin,
+        spool=spool,
     )
     skips = recipe.input.on_error == "skip"
     if not skips:

@@ -5,10 +5,10 @@ Windows ─▶ Executor(Stage) ─▶ WindowScores
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from qaqfilter.costs import Cost
 from qaqfilter.tokens import TokenLogprobs
@@ -53,14 +53,33 @@ class WindowScores:
 class Stage(Protocol):
     """One model to be run over windows; `open` loads it, leaving the context frees it.
 
-    What `open` gives yields one WindowScores a window, in order, and reads ahead.
+    What `open` gives yields one WindowScores a window, in order, and reads ahead. A stage of a run
+    can be pickled; what is unpickled elsewhere finds plugins and model there. Only where it is
+    opened in the run's own process does it call `progress` itself.
     """
 
     model: str
 
+    @property
+    def progress(self) -> Callable[[int, int], None]:
+        """To be called with (records, tokens) that are done."""
+        ...
+
     def open(
         self,
     ) -> AbstractContextManager[Callable[[Iterable[Window]], Iterator[WindowScores]]]: ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """Windows of which the reading can be shared, as those of a run."""
+
+    def divided(self) -> Sequence[Iterable[Window]]:
+        """Ranges of consecutive windows that can be pickled; together they are all of them.
+
+        Raises UsageError where the input is nowhere but in this process.
+        """
+        ...
 
 
 class Executor(Protocol):

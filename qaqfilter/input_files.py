@@ -123,6 +123,14 @@ class InputFiles:
         return find_remote(pattern) if is_address(pattern) else _here(pattern)
 
 
+def part_of(files: Sequence[InputFile], part: str) -> InputFile:
+    """The file of that short name. Raises SourceError where there is none."""
+    for file in files:
+        if file.part == part:
+            return file
+    raise SourceError(f"{part} is not among the {len(files)} files of the input: it was moved")
+
+
 def _file(place: _Place, part: str) -> InputFile:
     if isinstance(place, Remote):
         name = PurePosixPath(place.shown)

@@ -63,6 +63,18 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsParts(Protocol):
+    """A source that can begin in the middle: so workers share the reading of many parts."""
+
+    def read_part(self, part: str) -> Iterator[Record | BadRecord]:
+        """What `read` yields of one part (`Origin.part`), the same and in the same order.
+
+        Raises SourceError where there is no such part.
+        """
+        ...
+
+
 class Resources(Protocol):
     """What a backend or prompt may ask of the run while it is created."""
 

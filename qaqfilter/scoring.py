@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import PicklingError
 
 import numpy as np
 
@@ -33,7 +34,8 @@ from qaqfilter.units import pooled
 class ScoringStage:
     """One model, one prompt, and the likelihoods that are wanted of every record.
 
-    `tokens` are those of them that are wanted token by token too.
+    `tokens` are those of them that are wanted token by token too. `remake` gives a function and
+    its arguments that make the stage in another process.
     """
 
     model: str
@@ -47,6 +49,13 @@ class ScoringStage:
     sha256: str | Mapping[str, str] | None = None
     window_seconds: float | None = None
     tokens: frozenset[str] = frozenset()
+    remake: Callable[[], tuple[Callable[..., ScoringStage], tuple[object, ...]]] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., ScoringStage], tuple[object, ...]]:
+        """A stage travels as what it is made of, and is made anew where it arrives."""
+        if self.remake is None:
+            raise PicklingError(f"the stage of {self.culprit} belongs to no run that can travel")
+        return self.remake()
 
     @property
     def culprit(self) -> Culprit:

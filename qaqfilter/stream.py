@@ -5,38 +5,19 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from itertools import compress, groupby, islice
-from operator import attrgetter
-from typing import NamedTuple
+from itertools import compress, islice
+from pathlib import Path
 
 import numpy as np
 
 from qaqfilter.blame import NOBODY, Plugin
+from qaqfilter.digesting import CHECK_EVERY, Block, Check, digested
 from qaqfilter.errors import SourceError, TooManyBadRecords
 from qaqfilter.input_parts import InputPart, digest_of
-from qaqfilter.protocols import Source
+from qaqfilter.protocols import ReadsParts, Source
 from qaqfilter.recipe_keys import InputKeys
 from qaqfilter.types import BadRecord, Ints, Record, Window
 from qaqfilter.units import Units
-
-CHECK_EVERY = 1024
-"""Records per digest: small enough to name the place of a change, small next to the data."""
-
-_part_of = attrgetter("origin.part")
-
-
-class _Block(NamedTuple):
-    """Items of one part that were read: at most CHECK_EVERY, fewer (or none) at its end."""
-
-    part: str
-    size: int
-    digest: bytes
-    last: Record | BadRecord | None
-
-    @property
-    def ends_part(self) -> bool:
-        return self.size < CHECK_EVERY
 
 
 @dataclass(slots=True)
@@ -44,7 +25,7 @@ class RecordStream:
     """Good records of a source with their row numbers (0, 1, ... over good records only).
 
     `survey` counts them and their `units`; a stream whose `parts` are known from an earlier survey
-    needs none.
+    needs none. `spool` is where the copies are of what can be read only once.
     """
 
     source: Source
@@ -55,6 +36,7 @@ class RecordStream:
     duplicate_ids: frozenset[str] = frozenset()
     units: Units | None = None
     plugin: Plugin = NOBODY
+    spool: Path | None = None
     _blocks: list[bytes] | None = None
     _sizes: tuple[int, int] = field(init=False)
 
@@ -89,7 +71,7 @@ class RecordStream:
         parts: list[InputPart] = []
         bad = good_before = bad_before = first_block = 0
 
-        def block_is_through(block: _Block) -> None:
+        def block_is_through(block: Block) -> None:
             nonlocal good_before, bad_before, first_block
             blocks.append(block.digest)
             progress(block.size, 0)
@@ -143,7 +125,7 @@ class RecordStream:
 
     def read(self) -> Iterator[Record]:
         """Every good record, in order. Raises SourceError, naming the file, if anything changed."""
-        check = self._by_part() if self._blocks is None else self._by_block()
+        check = self._by_part(self.parts) if self._blocks is None else self._by_block()
         row = 0
         for item in self._items(check):
             if isinstance(item, Record):
@@ -153,23 +135,41 @@ class RecordStream:
                 row += 1
         check(None)
 
-    def _by_block(self) -> _Check:
+    def read_from(self, part: int) -> Iterator[Record]:
+        """Every good record of a part and those behind it, by the part's number; checked by part.
+
+        The source ReadsParts, or all of it is read from its beginning.
+        """
+        if not isinstance(self.source, ReadsParts):
+            before = sum(one.records for one in self.parts[:part])
+            yield from islice(self.read(), before, None)
+            return
+        check = self._by_part(self.parts[part:])
+        for one in self.parts[part:]:
+            size = None if self.limit is None else one.records + one.bad
+            found = islice(self._watched(self.source.read_part(one.part)), size)
+            for item in digested(found, check):
+                if isinstance(item, Record):
+                    yield item
+        check(None)
+
+    def _by_block(self) -> Check:
         """Compare with what the survey of this run saw: stops near the place of the change."""
         expected = iter(self._blocks or ())
 
-        def check(block: _Block | None) -> None:
+        def check(block: Block | None) -> None:
             if next(expected, None) != (block.digest if block else None):
                 part, last = (block.part, block.last) if block else (self.parts[-1].part, None)
                 raise self._changed(part, last)
 
         return check
 
-    def _by_part(self) -> _Check:
-        """Compare with what an earlier run wrote down of each part."""
-        expected = iter(self.parts)
+    def _by_part(self, parts: Sequence[InputPart]) -> Check:
+        """Compare with what an earlier survey wrote down of each part."""
+        expected = iter(parts)
         blocks: list[bytes] = []
 
-        def check(block: _Block | None) -> None:
+        def check(block: Block | None) -> None:
             found = None
             if block is not None:
                 blocks.append(block.digest)
@@ -207,30 +207,15 @@ class RecordStream:
             yield Window(index, rows[index * size :][: len(records)], records)
             index += 1
 
-    def _read(self) -> Iterator[Record | BadRecord]:
+    def _watched(self, items: Iterator[Record | BadRecord]) -> Iterator[Record | BadRecord]:
         with self.plugin.blamed("read()"):
-            for item in self.source.read():
+            for item in items:
                 if not isinstance(item, Record | BadRecord):
                     raise TypeError(f"it yielded {item!r:.60}, neither Record nor BadRecord")
                 yield item
 
-    def _items(self, block_is_through: Callable[[_Block], None]) -> Iterator[Record | BadRecord]:
-        """Read the source; hand over a digest after every CHECK_EVERY items of a part, and at
-        its end one of what is left, over no items if need be.
-        """
-        for part, items in groupby(islice(self._read(), self.limit), key=_part_of):
-            last: Record | BadRecord | None = None
-            count = CHECK_EVERY
-            while count == CHECK_EVERY:
-                count, digest = 0, blake2b(digest_size=16)
-                add = digest.update
-                for count, last in enumerate(islice(items, CHECK_EVERY), start=1):  # noqa: B007
-                    row = last.row
-                    add(len(row).to_bytes(8, "big"))
-                    add(row)
-                    yield last
-                block_is_through(_Block(part, count, digest.digest(), last))
-
-
-_Check = Callable[[_Block | None], None]
-"""Called with every block that was read, and at the end with None; raises SourceError."""
+    def _items(self, block_is_through: Callable[[Block], None]) -> Iterator[Record | BadRecord]:
+        """Read the whole source."""
+        with self.plugin.blamed("read()"):
+            items = self.source.read()
+        return digested(islice(self._watched(items), self.limit), block_is_through)

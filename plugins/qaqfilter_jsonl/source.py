@@ -11,7 +11,7 @@ import orjson
 from pydantic import Field
 
 from qaqfilter import BadRecord, Origin, RecipeGlob, Record
-from qaqfilter.input_files import InputFile, InputFiles
+from qaqfilter.input_files import InputFile, InputFiles, part_of
 from qaqfilter.layout_options import LayoutOptions, find_layout
 from qaqfilter.layouts import Layout
 from qaqfilter.printable import printable
@@ -69,16 +69,24 @@ class JsonlSource:
         files = self._files.find()
         layout = self._choose_layout(files)
         for file in files:
-            part, ordinal = file.part, 0
-            for number, row, trouble in self._pieces(file, self._config.max_record_bytes):
-                found: Record | BadRecord | None
-                if trouble is None:
-                    found = self._parse(row, layout, part, ordinal, number)
-                else:
-                    found = self._bad(trouble, row, Origin(part, ordinal, number))
-                if found is not None:
-                    yield found
-                    ordinal += 1
+            yield from self._read(file, layout)
+
+    def read_part(self, part: str) -> Iterator[Record | BadRecord]:
+        """What `read` yields of one file. Raises SourceError where there is none of that name."""
+        files = self._files.find()
+        return self._read(part_of(files, part), self._choose_layout(files))
+
+    def _read(self, file: InputFile, layout: Layout) -> Iterator[Record | BadRecord]:
+        part, ordinal = file.part, 0
+        for number, row, trouble in self._pieces(file, self._config.max_record_bytes):
+            found: Record | BadRecord | None
+            if trouble is None:
+                found = self._parse(row, layout, part, ordinal, number)
+            else:
+                found = self._bad(trouble, row, Origin(part, ordinal, number))
+            if found is not None:
+                yield found
+                ordinal += 1
 
     def _parse(
         self, row: bytes, layout: Layout, part: str, ordinal: int, number: int

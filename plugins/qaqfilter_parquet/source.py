@@ -10,7 +10,7 @@ from pydantic import Field
 
 from qaqfilter import BadRecord, Origin, Record
 from qaqfilter.arrow_rows import ArrowRow, Batch, records
-from qaqfilter.input_files import InputFile, InputFiles
+from qaqfilter.input_files import InputFile, InputFiles, part_of
 from qaqfilter.layout_options import TableFileOptions, find_layout
 from qaqfilter.layouts import Layout
 from qaqfilter_parquet.files import batches, check_schemas
@@ -52,13 +52,26 @@ class ParquetSource:
         """
         files = self._files.find()
         check_schemas(files)
+        layout = self._choose_layout(files)
+        for file in files:
+            yield from self._read(file, layout)
+
+    def read_part(self, part: str) -> Iterator[Record | BadRecord]:
+        """What `read` yields of one file. Raises SourceError where there is none of that name."""
+        files = self._files.find()
+        return self._read(part_of(files, part), self._choose_layout(files))
+
+    def _read(self, file: InputFile, layout: Layout) -> Iterator[Record | BadRecord]:
+        ordinal = 0
+        for arrow in batches(file, self._config.batch_rows):
+            yield from records(Batch(arrow), file.part, ordinal, layout)
+            ordinal += arrow.num_rows
+
+    def _choose_layout(self, files: list[InputFile]) -> Layout:
+        """The layout, found once: every read is by the same one."""
         if self._layout is None:
             self._layout = find_layout(self._config, self._rows(files))
-        for file in files:
-            ordinal = 0
-            for arrow in batches(file, self._config.batch_rows):
-                yield from records(Batch(arrow), file.part, ordinal, self._layout)
-                ordinal += arrow.num_rows
+        return self._layout
 
     def _rows(self, files: list[InputFile]) -> Iterator[tuple[Origin, Mapping[str, Any]]]:
         for file in files:

@@ -31,6 +31,7 @@ class CountingStage:
     fails: int | None = None
     opened: int = 0
     left: int = 0
+    progress: Callable[[int, int], None] = lambda records, tokens: None
 
     def open(self) -> CountingStage:
         """As the core's own stage: what it gives yields a WindowScores for each window."""
