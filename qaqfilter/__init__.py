@@ -32,7 +32,7 @@ from qaqfilter.errors import (
     TooManyBadRecords,
     UsageError,
 )
-from qaqfilter.execution import Executor, Stage, WindowScores
+from qaqfilter.execution import Divisible, Executor, Stage, WindowScores
 from qaqfilter.fences import Fenced, fenced_blocks, prose
 from qaqfilter.finished import Finished, FinishedStep, Standing
 from qaqfilter.hookspecs import hookimpl
@@ -51,7 +51,15 @@ from qaqfilter.order import nth_smallest
 from qaqfilter.packing import pack, packed_names, unpack
 from qaqfilter.pages import Page
 from qaqfilter.progress import Silent
-from qaqfilter.protocols import Backend, Component, Needs, PromptFormat, Resources, Source
+from qaqfilter.protocols import (
+    Backend,
+    Component,
+    Needs,
+    PromptFormat,
+    ReadsParts,
+    Resources,
+    Source,
+)
 from qaqfilter.ranking import equal_count_bins, fractional_ranks
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
@@ -94,6 +102,7 @@ __all__ = [
     "Cost",
     "Damage",
     "Decisions",
+    "Divisible",
     "Executor",
     "Fenced",
     "Finished",
@@ -123,6 +132,7 @@ __all__ = [
     "PromptFormat",
     "PromptRefused",
     "QaqfilterError",
+    "ReadsParts",
     "Recipe",
     "RecipeError",
     "RecipeGlob",

@@ -406,6 +406,25 @@ def source(breaks, made):
 source(None, Rows)
 
 
+class Parts(Rows):
+    def read_part(self, part):
+        return (item for item in self.read() if item.origin.part == part)
+
+
+source(None, Parts)
+
+
+class PartsFromOne(Parts):
+    """Ordinals count from the beginning of the part, also when it is read alone: these do not."""
+
+    def read_part(self, part):
+        for item in super().read_part(part):
+            yield replace(item, origin=Origin(part, item.origin.ordinal + 1))
+
+
+source("test_a_part_alone_is_as_it_is_among_others", PartsFromOne)
+
+
 class Lists(Rows):
     def read(self):
         return list(super().read())

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from qaqfilter.errors import SourceError
-from qaqfilter.protocols import Component, Source
+from qaqfilter.protocols import Component, ReadsParts, Source
 from qaqfilter.testing.components import ComponentContract
 from qaqfilter.testing.rules import rule
 from qaqfilter.types import BadRecord, Record
@@ -101,6 +101,16 @@ class SourceContract(ComponentContract):
         for name, items in parts:
             ordinals = [item.origin.ordinal for item in items]
             assert ordinals == list(range(len(items))), f"{name}: ordinals {ordinals[:20]}"
+
+    @rule(HOOK)
+    def test_a_part_alone_is_as_it_is_among_others(self, source: Source) -> None:
+        """A source with `read_part` yields of each part what `read` does, at any time and in any
+        order.
+        """
+        if isinstance(source, ReadsParts):
+            parts = [(name, list(of)) for name, of in groupby(source.read(), _place)]
+            for name, items in reversed(parts):
+                _same(items, list(source.read_part(name)), f"read_part({name!r})")
 
     @rule(HOOK)
     def test_records_have_ids(self, source: Source) -> None:
