@@ -56,7 +56,6 @@ from qaqfilter.protocols import (
     Component,
     Needs,
     PromptFormat,
-    ReadsParts,
     Resources,
     Source,
 )
@@ -132,7 +131,6 @@ __all__ = [
     "PromptFormat",
     "PromptRefused",
     "QaqfilterError",
-    "ReadsParts",
     "Recipe",
     "RecipeError",
     "RecipeGlob",

@@ -66,7 +66,7 @@ PAGES = (
             "Backends and models": "Backend ChatTemplate Locator ModelFiles",
             "Prompts": "PromptFormat",
             "Selectors": "Selector Need Paper",
-            "Executors": "Executor Stage",
+            "Executors": "Executor Stage Divisible",
             "Damages and pages": "Damage Page",
             "Help for selectors": "fractional_ranks equal_count_bins nth_smallest pack unpack "
             "packed_names Fenced fenced_blocks prose",
