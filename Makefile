@@ -22,8 +22,9 @@ laptop: $(VENV)/.laptop  ## The same with Gemma 3 270M (compiles llama.cpp once)
 
 test: lint types unit  ## Everything that CI runs.
 
+# Two at once, each file by one: no test counts on having the machine to itself.
 fast: $(VENV)/.tests  ## The tests without the slow ones.
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
@@ -33,7 +34,6 @@ lint: $(VENV)/.tests
 types: $(VENV)/.tests
 	$(BIN)/mypy
 
-# Two at once, each file by one: no test counts on having the machine to itself.
 unit: $(VENV)/.tests
 	$(BIN)/pytest -n 2 --dist loadfile
 
