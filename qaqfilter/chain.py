@@ -140,6 +140,7 @@ class Chain:
             )
         )
         self._tell_shortages(step, group, decisions.kept)
+        self._tell_undefined(step, self.step_reports[-1])
         self.alive = self.alive[decisions.kept]
 
     def _tell_shortages(self, step: Step, group: Group | None, kept: Bools) -> None:
@@ -150,6 +151,14 @@ class Chain:
         if lines:
             title = f"step {step.id!r}: not every group ({step.keys.group}) has its quota"
             self.observer.message("\n  ".join([title, *lines]))
+
+    def _tell_undefined(self, step: Step, report: StepReport) -> None:
+        """Not an error: a NaN is a null. But a score that nothing has is seldom meant."""
+        if report.read and report.rejected.get("undefined") == report.read:
+            self.observer.message(
+                f"step {step.id!r}: {step.block.plugin} gave no score (NaN) to any of "
+                f"{report.read} records, so none is kept"
+            )
 
     def _decide(self, step: Step, rows: Ints) -> tuple[Decisions, Table, Group | None]:
         table, scored = tables_of(step, rows, self.columns)

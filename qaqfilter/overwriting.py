@@ -58,7 +58,7 @@ def say_finished(manifest: Manifest, observer: Observer) -> None:
     """That there is nothing to do."""
     observer.message(
         f"{manifest.report.folder} holds this very run, finished {manifest.finished}: nothing to "
-        "do (--replace does it again)"
+        "do (--replace does it again, as for a plugin or a model's files that have changed)"
     )
 
 

@@ -78,8 +78,8 @@ class Reopened:
                 return row + int(labels.index(label))
             row += len(labels)
         raise UsageError(
-            f"no record of {self.where} is called {label!r}: the ids are in the column `id` of "
-            f"{SCORES}"
+            f"no record of {self.where} is called {label!r}: the ids are beside every rejected "
+            f"record, and all of them in the column `id` of {SCORES}"
         )
 
     def page(self, page: Page) -> bytes:

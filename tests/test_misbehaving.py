@@ -148,8 +148,33 @@ def test_a_selector_that_cannot_be_made_is_named(installed, write_recipe):
 
 def test_nan_is_a_null_and_loses_no_record(installed, write_recipe):
     installed(selector("def score(self, table): return {'x': np.full(len(table), np.nan)}"))
-    report = qaqfilter.run(write_recipe("  - {id: w, use: wrong, keep: {min: 0}}"))
+    heard = Heard()
+    recipe = write_recipe("  - {id: w, use: wrong, keep: {min: 0}}")
+    report = qaqfilter.run(recipe, observer=heard)
     assert (report.read, report.kept, report.steps[0].rejected) == (8, 0, {"undefined": 8})
+    assert (
+        "step 'w': selector 'wrong' (outside 1.2) gave no score (NaN) to any of 8 records, so none "
+        "is kept"
+    ) in heard.messages
+
+
+def test_some_nan_are_nothing_to_tell_of(installed, write_recipe):
+    score = "{'x': np.where(np.arange(len(table)) == 3, 1.0, np.nan)}"
+    installed(selector(f"def score(self, table): return {score}"))
+    heard = Heard()
+    recipe = write_recipe("  - {id: w, use: wrong, keep: {min: 0}}")
+    assert qaqfilter.run(recipe, observer=heard).kept == 1
+    assert not any("NaN" in message for message in heard.messages)
+
+
+class Heard(qaqfilter.Silent):
+    """Keeps what a run tells."""
+
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
 
 
 WATCHER = (
