@@ -123,11 +123,13 @@ class PluginManager:
         same = [o for o in siblings if o is not offer and (o.kind, o.component.name) == key]
         other = self.offers.get(key) or (same[0] if same else None)
         if other is not None:
+            # A file is left out by not naming it.
+            one = other if offer.plugin.endswith(".py") else offer
             raise PluginError(
                 f"two plugins offer the {offer.kind} {offer.component.name!r}: "
                 f"{other.plugin!r} ({other.distribution}) and {offer.plugin!r} "
                 f"({offer.distribution}). Uninstall one, or leave one out with "
-                f"QAQFILTER_BLOCK_PLUGINS={offer.plugin}"
+                f"QAQFILTER_BLOCK_PLUGINS={one.plugin}"
             )
 
     # --- typed look-ups -----------------------------------------------------------------

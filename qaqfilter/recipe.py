@@ -212,7 +212,8 @@ def _step(reader: BlockReader, index: int, raw: Any) -> Step | None:
         return Step(keys.id, block, _Unmade(), keys, prompt)
     selector = block.make()
     if not isinstance(selector, Scores | Measures):
-        reader.complain(location, f"selector {block.component.name!r} has no score and no measure")
+        lacks = "`measure`, or `score` with `needs`, which is () where it asks no model"
+        reader.complain(location, f"selector {block.component.name!r} lacks {lacks}")
     if isinstance(selector, Decides) and keys.keep is not None:
         reader.complain((*location, "keep"), f"{block.component.name!r} decides itself: no `keep`")
     return Step(keys.id, block, selector, keys, prompt)

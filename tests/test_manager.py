@@ -73,6 +73,20 @@ def test_two_components_of_one_name_name_both_owners(entry_points):
     assert "QAQFILTER_BLOCK_PLUGINS=second" in message
 
 
+def test_a_file_that_clashes_is_not_what_can_be_blocked(tmp_path, monkeypatch):
+    file = tmp_path / "rmi.py"
+    file.write_text(
+        "from qaqfilter import Component, Options, hookimpl\n\n\n"
+        "@hookimpl\ndef qaqfilter_selectors():\n"
+        '    yield Component("rmi", Options, lambda config: None, "of a file")\n'
+    )
+    with pytest.raises(PluginError) as told:
+        load_plugins((file,))
+    assert str(told.value).endswith("QAQFILTER_BLOCK_PLUGINS=rmi")
+    monkeypatch.setenv("QAQFILTER_BLOCK_PLUGINS", "rmi")
+    assert load_plugins((file,)).offers["selector", "rmi"].plugin == "rmi.py"
+
+
 def test_a_blocked_plugin_is_out_and_said_to_be(entry_points, monkeypatch):
     entry_points(("first", "one 1.0", offering("twin")), ("second", "two 2.0", offering("twin")))
     monkeypatch.setenv("QAQFILTER_BLOCK_PLUGINS", "second, other")

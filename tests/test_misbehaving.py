@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import qaqfilter
-from qaqfilter import PluginFailed
+from qaqfilter import PluginFailed, RecipeError
 from qaqfilter.cli import plugins as plugins_verb
 from qaqfilter.manager import load_plugins
 
@@ -143,6 +143,13 @@ def test_a_selector_that_cannot_be_made_is_named(installed, write_recipe):
     installed(selector("def score(self, table): pass", init="raise RuntimeError('no file')"))
     told = r"selector 'wrong' \(outside 1\.2\) failed in create: RuntimeError: no file"
     with pytest.raises(PluginFailed, match=told):
+        qaqfilter.run(write_recipe("  - {id: w, use: wrong}"))
+
+
+def test_a_score_without_needs_is_told_what_it_lacks(installed, write_recipe):
+    installed(selector("def score(self, table): pass", needs=""))
+    told = r"selector 'wrong' lacks `measure`, or `score` with `needs`"
+    with pytest.raises(RecipeError, match=told):
         qaqfilter.run(write_recipe("  - {id: w, use: wrong}"))
 
 

@@ -324,8 +324,8 @@ class _Placed:
     def _places(self, text: str) -> list[tuple[int, int]]:
         if not isinstance(self._backend, TellsPlaces):
             raise BackendError(
-                "cannot tell which words its tokens are: it has no `places` (see TellsPlaces in "
-                "qaqfilter/protocols.py); --no-model shows the account alone"
+                "cannot tell which words its tokens are: it has no `places` (see "
+                "qaqfilter_backends in docs/hooks.md); --no-model shows the account alone"
             )
         return list(self._backend.places(text))
 

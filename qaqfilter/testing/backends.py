@@ -123,13 +123,15 @@ class BackendContract:
 
     @rule(HOOK)
     def test_the_context_is_used(self, backend: Backend) -> None:
-        """The last token's log-probability moves when the first token of the text does."""
+        """A token's log-probability depends on what stands before it. A model that was made for
+        this test has to have seen one of its texts, "7 7 7 7" and "a b c d".
+        """
         last = backend.encode(" 7", markup=False)[-1]
         sums = []
         for first in ("7 7 7 7", "a b c d"):
             ids = (backend.start_token, *backend.encode(first, markup=False), last)
             sums.append(backend.logprobs([TokenSequence(ids, ((len(ids) - 1, len(ids)),))])[0][0])
-        assert sums[0] != sums[1], f"{sums[0]} after either of two texts"
+        assert sums[0] != sums[1], f"{sums[0]} for ' 7' after either of the two"
 
     @rule(HOOK)
     def test_too_long_raises(self, backend: Backend) -> None:

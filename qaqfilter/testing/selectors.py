@@ -60,7 +60,8 @@ class SelectorContract(ComponentContract):
         assert len(set(columns)) == len(columns), f"a name stands twice in {columns}"
         taken = {"group", "measured"} & {*columns, *_labels(selector)}
         assert not taken, f"these names are taken: {taken}"
-        assert isinstance(selector, Scores | Measures), "it has neither"
+        lacks = "there is no `measure`, and not both of `needs` and `score`"
+        assert isinstance(selector, Scores | Measures), lacks
 
     @rule(*RULES)
     def test_measure_gives_what_is_declared(self, selector: Any, records: list[Record]) -> None:
