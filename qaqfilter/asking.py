@@ -17,8 +17,8 @@ from qaqfilter.one_tokenizer import check_one_tokenizer, tokenizer_digest
 from qaqfilter.portable import Package, SharedWindows, can_travel, packed, unpacked
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer
-from qaqfilter.scoring import ScoringStage
 from qaqfilter.selectors import OneTokenizer
+from qaqfilter.stages import ScoringStage
 from qaqfilter.store_places import root_of
 from qaqfilter.stream import RecordStream
 from qaqfilter.taking import Taking

@@ -29,7 +29,7 @@ from qaqfilter.protocols import CountsWork, EstimatesMemory, Source
 from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer
 from qaqfilter.run_places import place_of
-from qaqfilter.scoring import ScoringStage
+from qaqfilter.stages import ScoringStage
 from qaqfilter.store import ScoreStore
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Ints, Status

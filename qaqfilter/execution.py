@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+
 from qaqfilter.costs import Cost
 from qaqfilter.tokens import TokenLogprobs
 from qaqfilter.types import Ints, LikelihoodColumn, Origin, Window
@@ -59,6 +61,49 @@ class WindowScores:
     worker: str = ""
     killers: Sequence[Killer] = ()
 
+    @classmethod
+    def joined(cls, pieces: Sequence[WindowScores]) -> WindowScores:
+        """Of consecutive pieces of a window, at least one, those of the window."""
+        if len(pieces) == 1:
+            return pieces[0]
+        # A piece that nobody scored knows nothing of the backend.
+        scored = next((piece for piece in pieces if piece.facts), pieces[0])
+        return cls(
+            np.concatenate([piece.rows for piece in pieces]),
+            {
+                name: LikelihoodColumn(
+                    np.concatenate([piece.columns[name].logprob for piece in pieces]),
+                    np.concatenate([piece.columns[name].tokens for piece in pieces]),
+                    np.concatenate([piece.columns[name].status for piece in pieces]),
+                )
+                for name in scored.columns
+            },
+            np.concatenate([piece.cut for piece in pieces]),
+            sum((piece.cost for piece in pieces), Cost()),
+            scored.batch_tokens,
+            scored.facts,
+            _nulls([piece.not_finite for piece in pieces]),
+            _nulls([piece.refused for piece in pieces]),
+            {
+                name: TokenLogprobs.of([array for piece in pieces for array in piece.tokens[name]])
+                for name in scored.tokens
+            },
+            scored.tokenizer,
+            scored.worker,
+            tuple(killer for piece in pieces for killer in piece.killers),
+        )
+
+
+def _nulls(found: Sequence[Nulls | None]) -> Nulls | None:
+    there = [nulls for nulls in found if nulls is not None]
+    return there[0]._replace(records=sum(nulls.records for nulls in there)) if there else None
+
+
+class Readied(Protocol):
+    """A window that is tokenised already; it can be pickled."""
+
+    window: Window
+
 
 class Stage(Protocol):
     """One model to be run over windows; `open` loads it, leaving the context frees it.
@@ -78,6 +123,25 @@ class Stage(Protocol):
     def open(
         self,
     ) -> AbstractContextManager[Callable[[Iterable[Window]], Iterator[WindowScores]]]: ...
+
+
+@runtime_checkable
+class Prepares(Stage, Protocol):
+    """A stage that can do without its weights what comes before the model, as a run's can."""
+
+    def open(
+        self,
+    ) -> AbstractContextManager[Callable[[Iterable[Window | Readied]], Iterator[WindowScores]]]:
+        """As any stage; what it gives scores windows and what `preparing` made of them."""
+        ...
+
+    def preparing(self) -> AbstractContextManager[Callable[[Window], Readied]]:
+        """What tokenises a window, for a machine without a GPU; the stage scores what it gives."""
+        ...
+
+    def skipped(self, window: Window, why: str) -> WindowScores:
+        """What stands for records that kill whoever scores them."""
+        ...
 
 
 class Shared(Protocol):

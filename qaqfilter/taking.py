@@ -16,7 +16,7 @@ from qaqfilter.identity import fingerprint
 from qaqfilter.input_parts import digest_of_row
 from qaqfilter.nulls import NullLimit
 from qaqfilter.reports import ModelReport, WorkerReport
-from qaqfilter.scoring import ScoringStage
+from qaqfilter.stages import ScoringStage
 from qaqfilter.types import Ints
 
 
@@ -59,7 +59,8 @@ class Taking:
         self.limit.see(answer)
         self._cut[answer.rows] = answer.cut
         self._cost += answer.cost
-        self._batch_tokens, self._facts = answer.batch_tokens, dict(answer.facts)
+        if answer.facts:
+            self._batch_tokens, self._facts = answer.batch_tokens, dict(answer.facts)
         self._times[answer.rows] += 1
         self._killers |= {digest_of_row(killer.row): killer.why for killer in answer.killers}
         self._latest = time.monotonic()
