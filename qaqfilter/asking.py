@@ -14,7 +14,7 @@ from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
 from qaqfilter.nulls import NullLimit
 from qaqfilter.one_tokenizer import check_one_tokenizer, tokenizer_digest
-from qaqfilter.portable import Package, SharedWindows, can_travel, packed, unpacked
+from qaqfilter.portable import Package, SharedWindows, Windows, can_travel, packed, unpacked
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer
 from qaqfilter.selectors import OneTokenizer
@@ -139,7 +139,7 @@ class Models:
     def _windows(self, rows: Ints) -> Iterable[Window]:
         size = self.recipe.run.window
         if not can_travel(self.recipe, self.manager):
-            return self.stream.windows(rows, size)
+            return Windows(self.stream, rows, size)
         travelling = partial(packed, self.recipe, self.manager, self.stream)
         return SharedWindows(self.stream, rows, size, travelling)
 

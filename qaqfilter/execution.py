@@ -176,6 +176,11 @@ class Divisible(Protocol):
 class Travels(Protocol):
     """What is known of a run before anything is read; it can be pickled."""
 
+    @property
+    def models(self) -> Sequence[str]:
+        """Names of the recipe's models."""
+        ...
+
     def problems(self) -> Sequence[str]:
         """What the machine lacks for the run where this is called: plugins, models, files."""
         ...

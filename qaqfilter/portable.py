@@ -50,6 +50,11 @@ class Package:
     limit: int | None = None
     spool: Path | None = None
 
+    @property
+    def models(self) -> list[str]:
+        """Names of the recipe's models."""
+        return [*self.recipe["models"]]
+
     def windows(self, part: WindowRange) -> Iterator[Window]:
         """Read a range. Raises SourceError where the input is not what was surveyed."""
         return part.read(unpacked(self).stream)
@@ -192,17 +197,23 @@ def _bits(offsets: Ints, size: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedWindows:
-    """The windows of a stage. Iterated, they are read here; divided, wherever the ranges go."""
+class Windows:
+    """The windows of a stage, read here, each time anew."""
 
     stream: RecordStream
     rows: Ints
     size: int
-    package: Callable[[], Package]
 
     def __iter__(self) -> Iterator[Window]:
         """Every window, in order."""
         return self.stream.windows(self.rows, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedWindows(Windows):
+    """The windows of a stage. Iterated, they are read here; divided, wherever the ranges go."""
+
+    package: Callable[[], Package]
 
     def divided(self) -> Divided:
         """All windows in ranges, one for each part of the input in which a window begins.

@@ -10,12 +10,13 @@ import numpy as np
 from qaqfilter.ahead import one_ahead
 from qaqfilter.answering import Answerer, Progress, Tokens
 from qaqfilter.blame import Culprit
+from qaqfilter.errors import ModelError
 from qaqfilter.execution import Readied, WindowScores
 from qaqfilter.hanging import Watch
 from qaqfilter.nulls import not_finite
 from qaqfilter.one_tokenizer import tokenizer_digest
 from qaqfilter.preparing import Prepared, Preparer
-from qaqfilter.protocols import Backend, PromptFormat
+from qaqfilter.protocols import Backend, LoadsLate, PromptFormat
 from qaqfilter.recipe_keys import TooLong
 from qaqfilter.store import ScoreStore
 from qaqfilter.tokens import TokenLogprobs
@@ -60,6 +61,12 @@ class Scorer:
             for prepared in coming:
                 self._watch.begin(prepared.window)
                 yield self._score(prepared)
+
+    def load(self) -> None:
+        """Load weights that load late now, and not with the first sequence that needs them."""
+        if isinstance(self._backend, LoadsLate):
+            with self._model.blamed("loading it", ModelError):
+                self._backend.load()
 
     def _prepared(self, window: Window | Readied) -> Prepared:
         ready = window if isinstance(window, Prepared) else None
