@@ -15,6 +15,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from qaqfilter import Travels, UsageError
+from qaqfilter_ray.muting import muted, muted_start
 from qaqfilter_ray.options import RayOptions
 
 LOOK_SECONDS = 120.0
@@ -40,15 +41,14 @@ class Node:
 def joined(address: str | None) -> Iterator[None]:
     """Be in a cluster; one that is started here ends with it. Raises UsageError."""
     if ray.is_initialized():  # whoever did it, as in a notebook, goes on to use it
-        yield
+        with muted():
+            yield
         return
-    # Ray asks nobody, and this project sends nothing anywhere.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        settings |= {"num_cpus": os.cpu_count() or 1, "include_dashboard": False}
     try:
-        if address is None:
-            ray.init(num_cpus=os.cpu_count() or 1, include_dashboard=False, **settings)
-        else:
+        with muted_start():
             ray.init(address, **settings)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
@@ -56,7 +56,8 @@ def joined(address: str | None) -> Iterator[None]:
             "one with `ray start --head`, or leave the address out for one of this machine"
         ) from error
     try:
-        yield
+        with muted():
+            yield
     finally:
         ray.shutdown()
 
@@ -154,7 +155,9 @@ def check_nodes(run: Travels, options: RayOptions, models: Sequence[str]) -> Non
             gpus = size.num_gpus if size.num_gpus is not None else float(gpus_there > 0)
             if node.room(size.num_cpus or 1.0, gpus):
                 where = NodeAffinitySchedulingStrategy(node.id, soft=False)
-                look = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(_look())
+                look = ray.remote(_look()).options(
+                    num_cpus=0, max_retries=0, scheduling_strategy=where
+                )
                 asked[node.name] = look.remote(pickle.dumps(run))
     lacking: dict[str, Sequence[str]] = {}
     for name, answer in asked.items():

@@ -13,7 +13,7 @@ from ray.data import DataContext
 from qaqfilter import BackendError, Divided, Divisible, Stage, Travels, Window, WindowScores
 from qaqfilter_ray.cluster import Crew, check_nodes, crews, joined, nodes
 from qaqfilter_ray.options import RayOptions
-from qaqfilter_ray.pipeline import pipeline
+from qaqfilter_ray.pipeline import ledger_of, pipeline
 from qaqfilter_ray.rows import Row
 
 
@@ -64,7 +64,7 @@ class RayExecutor:
             return
         names = [stage.model.rpartition("@")[2] for stage in stages]
         if sizes := crews(self._options, names, nodes()):
-            yield from _answers(stages, divided, sizes)
+            yield from self._answers(stages, divided, sizes)
             return
         self._tell(
             f"the cluster has no room for the workers of {', '.join(names)} at once: one model is "
@@ -72,25 +72,27 @@ class RayExecutor:
         )
         for number, (stage, name) in enumerate(zip(stages, names, strict=True)):
             size = crews(self._options, [name], nodes())
-            yield from ((number, answer) for _, answer in _answers([stage], divided, size))
+            yield from ((number, answer) for _, answer in self._answers([stage], divided, size))
 
-
-def _answers(
-    stages: Sequence[Stage], divided: Divided, sizes: Sequence[Crew]
-) -> Iterator[tuple[int, WindowScores]]:
-    """What the pipeline gives. Raises what a worker raised, and BackendError for what Ray does."""
-    data = pipeline(stages, divided, sizes)
-    try:
-        for block in data.iter_batches(batch_size=1, batch_format="pyarrow"):
-            row = Row.of(block)
-            if row.failed is not None:
-                raise row.failed.error()
-            for number, pickled in enumerate(row.answers):
-                answer: WindowScores = pickle.loads(pickled)
-                stages[number].progress(len(answer.rows), answer.cost.planned)
-                yield number, answer
-    except ray.exceptions.RayError as error:
-        raise BackendError(f"Ray gave the work up: {type(error).__name__}: {error}") from error
+    def _answers(
+        self, stages: Sequence[Stage], divided: Divided, sizes: Sequence[Crew]
+    ) -> Iterator[tuple[int, WindowScores]]:
+        """What the pipeline gives. Raises what a worker did, and BackendError for Ray's own."""
+        ledger = ledger_of(len(stages), divided)
+        data = pipeline(stages, divided, sizes, ledger)
+        try:
+            for block in data.iter_batches(batch_size=1, batch_format="pyarrow"):
+                row = Row.of(block)
+                if row.failed is not None:
+                    raise row.failed.error()
+                for number, pickled in enumerate(row.answers):
+                    answer: WindowScores = pickle.loads(pickled)
+                    stages[number].progress(len(answer.rows), answer.cost.planned)
+                    yield number, answer
+            if died := ray.get(ledger.died.remote()):
+                self._tell(f"{died} workers died at work; what they had begun was scored again")
+        except ray.exceptions.RayError as error:
+            raise BackendError(f"Ray gave the work up: {type(error).__name__}: {error}") from error
 
 
 def _dashboard() -> str:

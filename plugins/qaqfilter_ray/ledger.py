@@ -51,17 +51,23 @@ class _Attempt:
 
 @dataclass(slots=True)
 class Ledger:
-    """Notes of all workers of a run, in one place; `windows` are still to be begun, by stage."""
+    """Notes of all workers, in one place. `windows` are to be begun yet, by stage; `deaths` all."""
 
     windows: list[int]
+    deaths: int = 0
     _attempts: dict[tuple[int, int], _Attempt] = field(default_factory=dict)
     _loading: set[tuple[int, str]] = field(default_factory=set)
     _died: dict[int, int] = field(default_factory=dict)
+
+    def died(self) -> int:
+        """Workers that died at work."""
+        return self.deaths
 
     def loads(self, stage: int, worker: str) -> int:
         """A worker begins to load a model; how many died of that in a row."""
         if (stage, worker) in self._loading:
             self._died[stage] = self._died.get(stage, 0) + 1
+            self.deaths += 1
         self._loading.add((stage, worker))
         return self._died.get(stage, 0)
 
@@ -77,6 +83,7 @@ class Ledger:
             self.windows[stage] -= 1
             attempt = self._attempts[stage, window] = _Attempt([Piece(0, records)])
         elif attempt.at is not None:
+            self.deaths += 1
             piece = attempt.pieces[attempt.at]
             attempt.pieces[attempt.at : attempt.at + 1] = piece.divided()
             attempt.at = None

@@ -12,6 +12,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from qaqfilter import Divided, QaqfilterError, Stage
 from qaqfilter_ray.cluster import Crew
@@ -20,7 +21,7 @@ from qaqfilter_ray.rows import Failure, Row
 from qaqfilter_ray.worker import Scorer, Tokenizer
 
 
-class Ranges(Datasource):  # type: ignore[misc]
+class Ranges(Datasource):
     """A read task for each range of windows; what they share is sent once."""
 
     def __init__(self, divided: Divided) -> None:
@@ -50,30 +51,28 @@ def _read(shared: Any, part: object) -> Iterator[pa.Table]:
         yield Row(failed=Failure.of(error)).block()
 
 
-def pipeline(stages: Sequence[Stage], divided: Divided, sizes: Sequence[Crew]) -> Dataset:
+def ledger_of(stages: int, divided: Divided) -> Any:
+    """The ledger as an actor beside this process; if it dies, the deaths before are forgotten."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = ray.remote(Ledger).options(
+        num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
+    )
+    return actor.remote([divided.windows] * stages)
+
+
+def pipeline(
+    stages: Sequence[Stage], divided: Divided, sizes: Sequence[Crew], ledger: Any
+) -> Dataset:
     """A data set of one row for each window, with the answer of every stage."""
     # Ray Data runs read tasks on CPUs that no actor holds, and where there are none it waits for
     # ever. So a read task claims no CPU; that as many run as there are CPUs left is our own doing.
     cpus = ray.cluster_resources().get("CPU", 1)
     left = int(cpus - sum(crew.size * crew.cpus + crew.tokenizers for crew in sizes))
-    data = ray.data.read_datasource(
+    data: Dataset = ray.data.read_datasource(
         Ranges(divided),
         concurrency=max(1, left),
         num_cpus=0,
         override_num_blocks=len(divided.ranges),
-    )
-    here = ray.get_runtime_context().get_node_id()
-    ledger = (
-        ray.remote(Ledger)
-        .options(
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=-1,
-            scheduling_strategy=ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-                here, soft=True
-            ),
-        )
-        .remote([divided.windows] * len(stages))
     )
     for number, (stage, crew) in enumerate(zip(stages, sizes, strict=True)):
         travelling = pickle.dumps(stage)
@@ -94,6 +93,5 @@ def pipeline(stages: Sequence[Stage], divided: Divided, sizes: Sequence[Crew]) -
             compute=ActorPoolStrategy(size=min(crew.size, divided.windows)),
             num_cpus=crew.cpus,
             num_gpus=crew.gpus or None,
-            scheduling_strategy="SPREAD",
         )
     return data

@@ -24,7 +24,7 @@ from qaqfilter import (
 from qaqfilter_ray.ledger import DEATHS
 from qaqfilter_ray.rows import Failure, Row
 
-Score = Callable[[Iterable[Window | Readied]], Iterator[WindowScores]]
+Score = Callable[[Iterable[Any]], Iterator[WindowScores]]
 
 
 def _guarded(block: pa.Table, work: Callable[[Row], Row]) -> pa.Table:
@@ -67,7 +67,7 @@ class Scorer:
     def __init__(self, stage: bytes, number: int, ledger: Any) -> None:
         self._pickled, self._number, self._ledger = stage, number, ledger
         here = ray.get_runtime_context()
-        self._id = here.get_actor_id()
+        self._id = str(here.get_actor_id())
         self._name = f"node {here.get_node_id()[:8]} worker {self._id[:8]}"
         self._model: tuple[Stage, Score] | None = None
         self._open = ExitStack()
@@ -114,11 +114,13 @@ class Scorer:
         ray.get(self._ledger.tries.remote(self._number, window.index, piece))
 
     def _opened(self) -> tuple[Stage, Score]:
-        if self._model is None:
-            stage: Stage = pickle.loads(self._pickled)
-            with self._loading(stage.model):
-                self._model = stage, self._open.enter_context(stage.open())
-        return self._model
+        if self._model is not None:
+            return self._model
+        stage: Stage = pickle.loads(self._pickled)
+        with self._loading(stage.model):
+            score: Score = self._open.enter_context(stage.open())
+        self._model = stage, score
+        return stage, score
 
     def _load(self, score: Score, model: str) -> None:
         if isinstance(score, LoadsLate):
