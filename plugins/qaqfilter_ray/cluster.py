@@ -53,7 +53,8 @@ def joined(address: str | None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"run.executor.address: no Ray cluster can be joined at {address!r}: {error}; start "
-            "one with `ray start --head`, or leave the address out for one of this machine"
+            "one with `ray start --head`, or leave the address out for one of this machine. One "
+            "that asks for a token is joined with RAY_AUTH_MODE=token in the environment"
         ) from error
     try:
         with muted():
@@ -142,6 +143,16 @@ def _no_room(model: str, size: int, cpus: float, gpus: float, there: Sequence[No
         f"num_gpus: {gpus:g}, do not fit into the cluster, which has room for {room} ({has}): "
         "lower concurrency, num_cpus or num_gpus, or add nodes"
     )
+
+
+def check_names(options: RayOptions, models: Sequence[str]) -> None:
+    """Raise UsageError where the options name a model that the recipe has not."""
+    for name in options.models:
+        if name not in models:
+            raise UsageError(
+                f"run.executor.models: no model is called {name!r} (models of this recipe: "
+                f"{', '.join(models)})"
+            )
 
 
 def check_nodes(run: Travels, options: RayOptions, models: Sequence[str]) -> None:

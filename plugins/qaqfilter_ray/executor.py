@@ -11,7 +11,7 @@ import ray
 from ray.data import DataContext
 
 from qaqfilter import BackendError, Divided, Divisible, Stage, Travels, Window, WindowScores
-from qaqfilter_ray.cluster import Crew, check_nodes, crews, joined, nodes
+from qaqfilter_ray.cluster import Crew, check_names, check_nodes, crews, joined, nodes
 from qaqfilter_ray.options import RayOptions
 from qaqfilter_ray.pipeline import ledger_of, pipeline
 from qaqfilter_ray.rows import Row
@@ -34,15 +34,17 @@ class RayExecutor:
             yield
             return
         self._tell = tell
+        models = run.models
+        check_names(self._options, models)
         with joined(self._options.address), _quiet():
             there = nodes()
-            models = run.models
             for model in models:
                 crews(self._options, [model], there)
             check_nodes(run, self._options, models)
             cpus, gpus = (sum(getattr(n, what) for n in there) for what in ("cpus", "gpus"))
             where = f"; watch it at http://{url}" if (url := _dashboard()) else ""
-            tell(f"Ray: {len(there)} nodes with {cpus:g} CPUs and {gpus:g} GPUs{where}")
+            count = f"{len(there)} node{'s' * (len(there) != 1)}"
+            tell(f"Ray: {count} with {cpus:g} CPUs and {gpus:g} GPUs{where}")
             yield
 
     def score(self, stage: Stage, windows: Iterable[Window]) -> Iterator[WindowScores]:
