@@ -38,13 +38,13 @@ from qaqfilter.finished import Finished, FinishedStep, Standing
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.joint import Joint, Limit, Whole
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
+from qaqfilter.named_paths import ExistingRecipePath, RecipePath
 from qaqfilter.options import (
     ColumnWeights,
     ModelLocation,
     ModelName,
     Options,
     RecipeGlob,
-    RecipePath,
     RunSeed,
 )
 from qaqfilter.order import nth_smallest
@@ -103,6 +103,7 @@ __all__ = [
     "Decisions",
     "Divisible",
     "Executor",
+    "ExistingRecipePath",
     "Fenced",
     "Finished",
     "FinishedStep",

@@ -22,6 +22,7 @@ from qaqfilter.finishing import (
     tokens_file,
     write_sink,
 )
+from qaqfilter.grounds import Grounds, grounds_of
 from qaqfilter.input_parts import differences
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import Order
@@ -73,6 +74,10 @@ def run_recipe(
             return finished_already(directory.manifest, stream.parts, observer)
         _tell_changes(stream, directory, observer)
         manager.run_started(recipe.resolved(), str(place.where))
+        earlier = directory.manifest.grounds if directory.manifest else None
+        # Before anybody reads the files: one that changes while it is read must not pass for new.
+        leaves = recipe.output.path != STDOUT
+        grounds = grounds_of(recipe, earlier) if leaves else Grounds((), {})
         spool = TokenSpool(directory.desk)
         columns = Columns(stream.records, units=stream.units, spool=spool)
         noting = partial(directory.note_input, stream.parts)
@@ -88,7 +93,7 @@ def run_recipe(
         report = with_fields(report, seconds=time.monotonic() - started)
         with directory.writing():
             pages.write(with_fields(finished, report=report), directory.partial)
-        return publish(report, order, chain, directory, models.reports)
+        return publish(report, order, chain, directory, models.reports, grounds=grounds)
 
 
 def _surveyed(

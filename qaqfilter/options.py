@@ -102,10 +102,11 @@ def _address(value: str) -> str:
 
 
 def _anywhere_against_recipe(value: str, info: ValidationInfo) -> str:
-    return _address(value) if is_address(value) else _against_recipe(value, info)
+    return _address(value) if is_address(value) else against_recipe(value, info)
 
 
-def _against_recipe(value: str, info: ValidationInfo) -> str:
+def against_recipe(value: str, info: ValidationInfo) -> str:
+    """`value` as the recipe means it. Raises ValueError for an address, or no path."""
     if is_address(value):
         raise ValueError(f"{without_credentials(value)}: this must be a path of this machine")
     return str(_beside_recipe(recipe_folder(info), _filled_in(value)))
@@ -184,11 +185,8 @@ def _folder_or_hub_id(value: str, info: ValidationInfo) -> str:
     return located
 
 
-RecipePath = Annotated[str, AfterValidator(_against_recipe)]
-"""A path, absolute or relative to the recipe; ``~`` and ``${NAME}`` are filled in."""
-
 RecipeAddress = Annotated[str, AfterValidator(_anywhere_against_recipe)]
-"""A path like RecipePath, or an address (``s3://bucket/folder``), in which nothing is filled in."""
+"""A path against the recipe, or an address (``s3://bucket/folder``), where nothing is filled in."""
 
 STDOUT = "-"
 """In place of a path: standard output."""
