@@ -370,10 +370,13 @@ def test_a_missing_file_is_told_where_the_recipe_names_it(
     assert f"{tmp_path / 'corpus' / 'absent.txt'}; correct the path" in said
 
 
-def test_a_finished_run_can_be_shown_without_the_files(tmp_path, recipe):
+def test_numbers_are_there_without_the_files(tmp_path, recipe):
     qaqfilter.run(recipe)
     (tmp_path / "fit.txt").unlink()
     with reopened(tmp_path / "out", load_plugins()) as run:
         assert run.run.records == 8
     with pytest.raises(RecipeError, match="no such file or folder"):
         qaqfilter.run(recipe)
+    # Nor does a selection, which says what it would need only where numbers are missing.
+    overrides = ["steps.rmi.keep.fraction=0.25"]
+    assert qaqfilter.select_recipe(recipe, overrides=overrides, replace=True).kept == 2
