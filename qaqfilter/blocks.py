@@ -18,8 +18,7 @@ from pydantic import BaseModel, ValidationError
 from qaqfilter.blame import NOBODY, Plugin
 from qaqfilter.errors import PluginError
 from qaqfilter.manager import PluginManager
-from qaqfilter.named_paths import OPENS_MODELS
-from qaqfilter.options import LOCATION, MODEL_NAME, RUN_SEED, fields_marked
+from qaqfilter.options import LOCATION, MODEL_NAME, OPENS_MODELS, RUN_SEED, fields_marked
 from qaqfilter.printable import printable
 from qaqfilter.protocols import Component
 from qaqfilter.yamlfile import Location, YamlFile

@@ -7,10 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo
 
-from qaqfilter.options import against_recipe
-
-OPENS_MODELS = "opens_models"
-"""Key of the validation context: False where a recipe is only shown, whose files may be gone."""
+from qaqfilter.options import against_recipe, opens_models
 
 
 class NamedPath(str):
@@ -24,8 +21,7 @@ def _named(value: str, info: ValidationInfo) -> NamedPath:
 
 
 def _existing(value: NamedPath, info: ValidationInfo) -> NamedPath:
-    shown_only = not (info.context or {}).get(OPENS_MODELS, True)
-    if not shown_only and not os.path.exists(value):  # noqa: PTH110 - True or False, no error
+    if opens_models(info) and not os.path.exists(value):  # noqa: PTH110 - True or False, no error
         raise ValueError(
             f"no such file or folder: {value}; correct the path (a relative one counts from the "
             "recipe's folder), or put there what is missing"

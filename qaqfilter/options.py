@@ -37,6 +37,9 @@ RUN_SEED = Marker("run seed")
 LOCATION = Marker("model location")
 COLUMNS = Marker("columns of earlier steps")
 
+OPENS_MODELS = "opens_models"
+"""Key of the validation context: False where no model is opened, so that its files may be gone."""
+
 Weight = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 ColumnWeights = Annotated[dict[str, Weight], COLUMNS]
 """A weight for each of some columns `<step>.<column>`, of steps before this one."""
@@ -46,6 +49,11 @@ def recipe_folder(info: ValidationInfo) -> Path:
     """The folder that relative paths are relative to: the recipe's, else the current one."""
     context: dict[str, Any] = info.context or {}
     return Path(context.get("folder", "."))
+
+
+def opens_models(info: ValidationInfo) -> bool:
+    """Whether the files that models need have to be there."""
+    return bool((info.context or {}).get(OPENS_MODELS, True))
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -144,7 +152,9 @@ def _location(value: str, info: ValidationInfo) -> str:
         return f"path:{path}"
     looks_local = value.startswith((".", "/", "~", "\\")) or value.endswith((".gguf", "/")) or colon
     if looks_local or value.count("/") > 1 or _VARIABLE.search(value):
-        raise ValueError(f"no such file or folder: {path}")
+        if opens_models(info):
+            raise ValueError(f"no such file or folder: {path}")
+        return f"path:{path}"
     return f"hf:{value}"
 
 

@@ -370,6 +370,17 @@ def test_a_missing_file_is_told_where_the_recipe_names_it(
     assert f"{tmp_path / 'corpus' / 'absent.txt'}; correct the path" in said
 
 
+def test_a_selection_needs_no_model_file(tmp_path, recipe, manager):
+    text = recipe.read_text().replace(
+        "{use: ngram, fit: [fit.txt]}", "{use: reference, model: a.gguf}"
+    )
+    recipe.write_text(text)
+    with pytest.raises(RecipeError, match=r"no such file or folder: .*a\.gguf"):
+        load_recipe(recipe, manager)
+    loaded = load_recipe(recipe, manager, opens_models=False)
+    assert loaded.models["toy"].backend.options.model == f"path:{tmp_path / 'a.gguf'}"
+
+
 def test_numbers_are_there_without_the_files(tmp_path, recipe):
     qaqfilter.run(recipe)
     (tmp_path / "fit.txt").unlink()
