@@ -93,11 +93,13 @@ def grounds_of(recipe: Recipe, known: Grounds | None, *, selected: bool = False)
     return Grounds(tuple(files), plugins)
 
 
-def changes(known: Grounds | None, recipe: Recipe, *, of_scores: bool = False) -> Changes:
+def changes(
+    known: Grounds | None, recipe: Recipe, *, of_scores: bool = False, gone: bool = True
+) -> Changes:
     """What is not as it was, where the recipe still names it: nothing that was never noted.
 
-    With `of_scores` only what numbers that a selection reads hang on; there, a file that is gone
-    says nothing against them.
+    With `of_scores` only what numbers that a selection reads hang on. Without `gone` a file that is
+    no longer there counts as unchanged: it says nothing against numbers that it led to.
     """
     found = Changes([], [])
     if known is None:
@@ -109,7 +111,7 @@ def changes(known: Grounds | None, recipe: Recipe, *, of_scores: bool = False) -
         for option, path in _paths(used):
             then = before.get((option, path))
             now = stamped(Path(path), then.files) if then else None
-            if then is not None and not (now is None and of_scores):
+            if then is not None and (now is not None or gone):
                 differ = stamps_differ(Path(path), then.files, now)
                 found.files.extend(f"{option}: {phrase}" for phrase in differ)
         name, code = _code(used.block, recipe)

@@ -41,7 +41,7 @@ def check_recipe(manifest: Manifest | None, order: Order, recipe: Recipe) -> Non
     if order.command == "score" and not only_scores:
         changed.append("command: run -> score")
     of = "another recipe:" if changed else "this recipe, and what it stands on has changed since:"
-    files, plugins = changes(manifest.grounds, recipe)
+    files, plugins = changes(manifest.grounds, recipe, gone=order.command != "select")
     if changed := [*changed, *files, *plugins]:
         raise RunDirectoryError(f"{holds}a finished run of {of}\n{_listed(changed)}\n{ELSEWHERE}")
 
@@ -53,7 +53,7 @@ def check_scores(
 
     `where` is what messages call the folder of the run, `score_by` the command that scores anew.
     """
-    files, plugins = changes(manifest.grounds, recipe, of_scores=True)
+    files, plugins = changes(manifest.grounds, recipe, of_scores=True, gone=False)
     if files:
         raise RunDirectoryError(
             f"the numbers in {where} are of files that have changed since:\n{_listed(files)}\n"

@@ -210,7 +210,7 @@ def test_a_model_on_this_machine_is_a_file_too(tmp_path, manager, recipe, monkey
         f"models.toy.model: {folder / 'more.json'} is new",
     ]
     shutil.rmtree(folder)
-    assert changes(grounds, loaded, of_scores=True).files == []
+    assert changes(grounds, loaded, gone=False).files == []
     assert changes(grounds, loaded).files == [
         f"models.toy.model: {folder} is gone, or cannot be read"
     ]
@@ -388,6 +388,7 @@ def test_numbers_are_there_without_the_files(tmp_path, recipe):
         assert run.run.records == 8
     with pytest.raises(RecipeError, match="no such file or folder"):
         qaqfilter.run(recipe)
-    # Nor does a selection, which says what it would need only where numbers are missing.
+    assert nothing_to_do(qaqfilter.select_recipe, recipe)
+    # A selection says what it would need only where numbers are missing.
     overrides = ["steps.rmi.keep.fraction=0.25"]
     assert qaqfilter.select_recipe(recipe, overrides=overrides, replace=True).kept == 2
