@@ -1,33 +1,29 @@
-"""One model over the rows of a run: the executor is started, its answers become columns."""
+"""Models over the rows of a run: the executor gets their stages, its answers become columns."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-
 from qaqfilter.blame import Plugin
 from qaqfilter.columns import Columns
-from qaqfilter.costs import Cost
 from qaqfilter.details import detailed
-from qaqfilter.errors import QaqfilterError
-from qaqfilter.execution import Executor, Stage, WindowScores
-from qaqfilter.identity import fingerprint
+from qaqfilter.execution import Executor, ScoresTogether, Stage, WindowScores
 from qaqfilter.manager import PluginManager
 from qaqfilter.model_files import ModelFiles
 from qaqfilter.nulls import NullLimit
 from qaqfilter.one_tokenizer import check_one_tokenizer, tokenizer_digest
-from qaqfilter.portable import Package, SharedWindows, packed, unpacked
+from qaqfilter.portable import Package, SharedWindows, Windows, can_travel, packed, unpacked
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reports import ModelReport, Observer
-from qaqfilter.scoring import ScoringStage
 from qaqfilter.selectors import OneTokenizer
+from qaqfilter.stages import ScoringStage
 from qaqfilter.store_places import root_of
 from qaqfilter.stream import RecordStream
+from qaqfilter.taking import Taking
 from qaqfilter.types import Ints, Record, Window
+from qaqfilter.wanting import Asked
 
 
 @dataclass(slots=True)
@@ -87,10 +83,11 @@ def remade_stage(
 
 @dataclass(slots=True)
 class Models:
-    """The models of a recipe, asked one after the other; `reports` say what each one cost.
+    """The models of a recipe; `reports` say what each one cost.
 
     `scored` is called when the first numbers of a model are there. `fit_on` is what a model that is
-    fitted on the input gets to read, where that is not the stream.
+    fitted on the input gets to read, where that is not the stream. `executor` is the recipe's,
+    started, or None for one that needs no start, as a sample's in this process does.
     """
 
     recipe: Recipe
@@ -100,65 +97,51 @@ class Models:
     columns: Columns
     scored: Callable[[], None]
     fit_on: RecordStream | None = None
+    executor: Executor | None = None
     reports: list[ModelReport] = field(default_factory=list)
     _compared: bool = False
 
-    def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
-        """Score `rows` by the prompt that `step` has for `model`."""
+    def __call__(self, asked: Sequence[Asked], rows: Ints) -> None:
+        """Score `rows` by the prompts that steps have for models: at once, or one by one.
+
+        Raises KillsWorkers once all of them are scored.
+        """
         self._compare_tokenizers()
-        view = step.view(model)
-        keys = self.recipe.models[model].keys
-        stage = make_stage(
-            self.recipe, self.manager, self._fit_on, step, model=model, likelihoods=likelihoods
-        )
-        stage.progress = self.observer.advanced
-        limit = NullLimit(str(stage.culprit), len(rows), self.recipe.input.max_errors)
-        block = self.recipe.executor
-        executor: Executor = block.make()
-        self.observer.started(f"scoring ({view})", len(rows))
-        started, cost, batch_tokens = time.monotonic(), Cost(), 0
-        facts: dict[str, object] = {}
-        tokenizer = ""
-        times_scored = np.zeros(self.columns.size, dtype=np.int8)
-        cut = np.zeros(self.columns.size, dtype=np.int32)
-        travelling = partial(packed, self.recipe, self.manager, self.stream)
-        windows = SharedWindows(self.stream, rows, self.recipe.run.window, travelling)
-        for answer in _answers(executor, block.plugin, stage, windows):
-            if not facts:
+        if self.executor is None:
+            self.executor = self.recipe.executor.make()
+        together = isinstance(self.executor, ScoresTogether)
+        for some in [asked] if together else [[one] for one in asked]:
+            self._score(self.executor, some, rows)
+
+    def _score(self, executor: Executor, asked: Sequence[Asked], rows: Ints) -> None:
+        plugin, takings = self.recipe.executor.plugin, []
+        for step, model, likelihoods in asked:
+            stage = make_stage(
+                self.recipe, self.manager, self._fit_on, step, model=model, likelihoods=likelihoods
+            )
+            stage.progress = self.observer.advanced
+            limit = NullLimit(str(stage.culprit), len(rows), self.recipe.input.max_errors)
+            takings.append(Taking(stage, rows, self.columns, limit, str(plugin)))
+        names = ", ".join(taking.stage.model for taking in takings)
+        self.observer.started(f"scoring ({names})", len(rows) * len(takings))
+        stages = [taking.stage for taking in takings]
+        first = True
+        for index, answer in _answers(executor, plugin, stages, self._windows(rows)):
+            if first:
                 self.scored()
-                tokenizer = answer.tokenizer
-            for name, column in answer.columns.items():
-                entries = self.columns.entries(answer.rows)
-                self.columns.likelihood(f"{view}.{name}").put(entries, column)
-                if name in stage.tokens:
-                    self._put_tokens(answer, view, name)
-            limit.see(answer)
-            cut[answer.rows] = answer.cut
-            cost += answer.cost
-            batch_tokens, facts = answer.batch_tokens, dict(answer.facts)
-            times_scored[answer.rows] += 1
+                first = False
+            takings[index].take(answer)
         self.observer.finished()
-        once = np.zeros(self.columns.size, dtype=np.int8)
-        once[rows] = 1
-        if (times_scored != once).any():
-            raise QaqfilterError(
-                f"{block.plugin} scored {int((times_scored != once).sum())} of "
-                f"{len(rows)} records not exactly once with model {view!r}"
-            )
-        if keys.too_long == "cut_answer" or cut.any():
-            self.columns.number(f"{view}.cut")[rows] = cut[rows]
-        self.reports.append(
-            ModelReport(
-                name=view,
-                records=len(rows),
-                cost=cost,
-                seconds=time.monotonic() - started,
-                batch_tokens=batch_tokens,
-                fingerprint=fingerprint(facts),
-                facts=facts,
-                tokenizer=tokenizer,
-            )
-        )
+        self.reports += [taking.report() for taking in takings]
+        for taking in takings:
+            taking.refuse_killers()
+
+    def _windows(self, rows: Ints) -> Iterable[Window]:
+        size = self.recipe.run.window
+        if not can_travel(self.recipe, self.manager):
+            return Windows(self.stream, rows, size)
+        travelling = partial(packed, self.recipe, self.manager, self.stream)
+        return SharedWindows(self.stream, rows, size, travelling)
 
     @property
     def _fit_on(self) -> RecordStream:
@@ -181,22 +164,18 @@ class Models:
                     found[stage.model] = tokenizer_digest(opened.backend)
             check_one_tokenizer([step], found)
 
-    def _put_tokens(self, answer: WindowScores, view: str, name: str) -> None:
-        if name not in answer.tokens:
-            raise QaqfilterError(
-                f"{self.recipe.executor.plugin} gave no tokens of "
-                f"{view}.{name}, which were asked for: it must hand on what its stage yields whole"
-            )
-        entries = self.columns.entries(answer.rows)
-        self.columns.put_tokens(f"{view}.{name}", entries, answer.tokens[name])
-
 
 def _answers(
-    executor: Executor, plugin: Plugin, stage: Stage, windows: Iterable[Window]
-) -> Iterator[WindowScores]:
+    executor: Executor, plugin: Plugin, stages: Sequence[Stage], windows: Iterable[Window]
+) -> Iterator[tuple[int, WindowScores]]:
     """What an executor yields; what it raises of its own is its fault, and not the model's."""
     with plugin.blamed("score()"):
-        for answer in executor.score(stage, windows):
+        if isinstance(executor, ScoresTogether):
+            found = executor.score_together(stages, windows)
+        else:
+            (stage,) = stages
+            found = ((0, answer) for answer in executor.score(stage, windows))
+        for index, answer in found:
             if not isinstance(answer, WindowScores):
                 raise TypeError(f"it yielded a {type(answer).__name__}, not WindowScores")
-            yield answer
+            yield index, answer

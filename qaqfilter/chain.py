@@ -24,12 +24,13 @@ from qaqfilter.selectors import Scores
 from qaqfilter.stream import RecordStream
 from qaqfilter.table import Table
 from qaqfilter.types import Bools, Decisions, Ints, read_only
+from qaqfilter.wanting import Asked, asked_by
 
 
 class Ask(Protocol):
-    """Gets the likelihoods of some rows from one model into the chain's columns."""
+    """Gets the likelihoods of some rows from models into the chain's columns."""
 
-    def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None: ...
+    def __call__(self, asked: Sequence[Asked], rows: Ints) -> None: ...
 
 
 @dataclass(slots=True)
@@ -107,17 +108,9 @@ class Chain:
         return decisions.kept
 
     def _score(self, steps: Sequence[Step]) -> None:
-        """Ask every model that these steps need, one after the other, over what is alive."""
-        wanted: dict[str, tuple[Step, str, list[str]]] = {}
-        for step in steps:
-            for model, likelihood in step.needs:
-                view = step.view(model)
-                if len(self.columns.unscored(f"{view}.{likelihood}", self.alive)):
-                    names = wanted.setdefault(view, (step, model, []))[2]
-                    if likelihood not in names:
-                        names.append(likelihood)
-        for step, model, names in wanted.values():
-            self.ask(step, model, names, self.alive)
+        """Ask every model that these steps need over what is alive."""
+        if asked := asked_by(steps, self.columns, self.alive):
+            self.ask(asked, self.alive)
 
     # --- decisions ----------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from functools import partial
 from typing import BinaryIO
@@ -13,7 +15,9 @@ from qaqfilter.asking import Models
 from qaqfilter.chain import Chain
 from qaqfilter.columns import Columns
 from qaqfilter.details import detailed
-from qaqfilter.errors import TooManyBadRecords
+from qaqfilter.errors import KillsWorkers, TooManyBadRecords
+from qaqfilter.executing import executor_of
+from qaqfilter.execution import Executor
 from qaqfilter.finishing import (
     account,
     for_people,
@@ -23,7 +27,7 @@ from qaqfilter.finishing import (
     write_sink,
 )
 from qaqfilter.grounds import Grounds, grounds_of
-from qaqfilter.input_parts import differences
+from qaqfilter.input_parts import all_set_aside, differences
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import Order
 from qaqfilter.options import STDOUT
@@ -69,23 +73,20 @@ def run_recipe(
     with RunDirectory(place, replace=replace, for_people=for_people(recipe, order)) as directory:
         if not replace:
             check_recipe(directory.manifest, order, recipe)
-        stream = _surveyed(recipe, directory, observer, order.limit)
+        job = _Job(recipe, manager, observer, order, directory)
+        aside = {} if replace else all_set_aside(directory.input_before or ())
         if not replace and directory.manifest is not None:
-            return finished_already(directory.manifest, stream.parts, observer)
-        _tell_changes(stream, directory, observer)
-        manager.run_started(recipe.resolved(), str(place.where))
-        earlier = directory.manifest.grounds if directory.manifest else None
+            return finished_already(directory.manifest, job.surveyed(aside).parts, observer)
         # Before anybody reads the files: one that changes while it is read must not pass for new.
+        earlier = directory.manifest.grounds if directory.manifest else None
         leaves = recipe.output.path != STDOUT
         grounds = grounds_of(recipe, earlier) if leaves else Grounds((), {})
-        spool = TokenSpool(directory.desk)
-        columns = Columns(stream.records, units=stream.units, spool=spool)
-        noting = partial(directory.note_input, stream.parts)
-        models = Models(recipe, manager, observer, stream, columns, noting)
-        chain = Chain(recipe, manager, observer, stream, columns, models)
-        if order.everything:
-            chain.score_everything()
-        chain.decide_all()
+        with executor_of(recipe, manager, observer.message) as executor:
+            stream = job.surveyed(aside)
+            _tell_changes(stream, directory, observer)
+            manager.run_started(recipe.resolved(), str(place.where))
+            chain, models = job.decided(stream, executor)
+            stream = chain.stream
         seconds = time.monotonic() - started
         report = account(chain, place.where, seconds, len(stream.duplicate_ids), models.reports)
         finished = finished_run(chain, order.command, report, models.reports)
@@ -96,42 +97,86 @@ def run_recipe(
         return publish(report, order, chain, directory, models.reports, grounds=grounds)
 
 
-def _surveyed(
-    recipe: Recipe, directory: RunDirectory, observer: Observer, limit: int | None
-) -> RecordStream:
-    source: Source = recipe.source.make()
-    if isinstance(source, Spools):
-        with directory.writing():
-            source.spool(directory.partial)
-    spool = directory.partial if isinstance(source, Spools) else None
-    stream = RecordStream(
-        annotatable(source, recipe),
-        recipe.input,
-        limit,
-        plugin=recipe.source.plugin,
-        spool=spool,
-    )
-    skips = recipe.input.on_error == "skip"
-    if not skips:
-        directory.open_quarantine()
-    observer.started("reading", None)
-    try:
-        stream.survey(directory.quarantine, observer.advanced)
-    except TooManyBadRecords as error:
-        if skips:
-            raise
-        raise TooManyBadRecords(f"{error}\nsee {directory.keep_quarantine()}") from error
-    finally:
-        observer.finished()
-    if stream.bad:
-        where = "skipped" if skips else f"in {QUARANTINE}"
-        observer.message(f"{stream.bad} bad records ({where}); the first is {stream.first_bad}")
-    if stream.duplicate_ids:
-        observer.message(
-            f"{len(stream.duplicate_ids)} ids stand more than once; "
-            "later ones are called id#2, id#3, ... in scores.parquet"
+@dataclass(slots=True)
+class _Job:
+    """A run up to its decisions."""
+
+    recipe: Recipe
+    manager: PluginManager
+    observer: Observer
+    order: Order
+    directory: RunDirectory
+    _source: Source = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._source = self.recipe.source.make()
+        if isinstance(self._source, Spools):
+            with self.directory.writing():
+                self._source.spool(self.directory.partial)
+
+    def surveyed(self, set_aside: Mapping[str, str]) -> RecordStream:
+        """The first read of the input."""
+        recipe, directory, observer = self.recipe, self.directory, self.observer
+        stream = RecordStream(
+            annotatable(self._source, recipe),
+            recipe.input,
+            self.order.limit,
+            plugin=recipe.source.plugin,
+            spool=directory.partial if isinstance(self._source, Spools) else None,
+            set_aside=set_aside,
         )
-    return stream
+        skips = recipe.input.on_error == "skip"
+        if not skips:
+            directory.open_quarantine()
+        observer.started("reading", None)
+        try:
+            stream.survey(directory.quarantine, observer.advanced)
+        except TooManyBadRecords as error:
+            if skips:
+                raise
+            raise TooManyBadRecords(f"{error}\nsee {directory.keep_quarantine()}") from error
+        finally:
+            observer.finished()
+        if stream.bad:
+            where = "skipped" if skips else f"in {QUARANTINE}"
+            observer.message(f"{stream.bad} bad records ({where}); the first is {stream.first_bad}")
+        if stream.duplicate_ids:
+            observer.message(
+                f"{len(stream.duplicate_ids)} ids stand more than once; "
+                "later ones are called id#2, id#3, ... in scores.parquet"
+            )
+        return stream
+
+    def decided(self, stream: RecordStream, executor: Executor) -> tuple[Chain, Models]:
+        """The chain, worked through; anew without those records that kill who scores them."""
+        while True:
+            columns = Columns(
+                stream.records, units=stream.units, spool=TokenSpool(self.directory.desk)
+            )
+            noting = partial(self.directory.note_input, stream.parts)
+            models = Models(
+                self.recipe,
+                self.manager,
+                self.observer,
+                stream,
+                columns,
+                noting,
+                executor=executor,
+            )
+            chain = Chain(self.recipe, self.manager, self.observer, stream, columns, models)
+            try:
+                if self.order.everything:
+                    chain.score_everything()
+                chain.decide_all()
+            except KillsWorkers as error:
+                known = "scored again" if self.recipe.run.store is False else "in the score store"
+                self.observer.message(
+                    f"{error}; they are set aside, and the chain begins anew without them: what "
+                    f"was scored is {known}"
+                )
+                stream = self.surveyed(dict(stream.set_aside) | error.records)
+            else:
+                return chain, models
 
 
 def _tell_changes(stream: RecordStream, directory: RunDirectory, observer: Observer) -> None:

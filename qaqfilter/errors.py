@@ -12,6 +12,7 @@ QaqfilterError                  exit code 1
 │   └── PromptRefused           it refuses this record: its order of turns, or its system text
 ├── BackendError                a backend failed, or broke its contract (wrong count, above 0)
 │   └── BackendHung             a backend took longer than the recipe allows
+├── KillsWorkers                records kill whoever scores them; a run sets them aside
 ├── StoreError                  scores cannot be stored, or were found damaged
 ├── NotScored                   a selection needs numbers that no run has computed
 └── RunDirectoryError           outputs cannot be written where the recipe says
@@ -20,6 +21,8 @@ The messages say where it happened, what is wrong, and how to mend it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class QaqfilterError(Exception):
@@ -84,6 +87,17 @@ class BackendHung(BackendError):  # noqa: N818 - reads as the sentence it is
     It was not closed, since a thread of this process still runs in it. Python may wait for such a
     thread when it ends: leave with ``os._exit`` as the command line does.
     """
+
+
+class KillsWorkers(QaqfilterError):  # noqa: N818 - reads as the sentence it is
+    """Records that kill the process which scores them: why, by the digest of their row.
+
+    A run sets them aside and goes on without them.
+    """
+
+    def __init__(self, message: str, records: Mapping[str, str]) -> None:
+        self.records = dict(records)
+        super().__init__(message)
 
 
 class StoreError(QaqfilterError):

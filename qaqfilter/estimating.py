@@ -26,13 +26,14 @@ from qaqfilter.options import STDOUT
 from qaqfilter.planning import Plan
 from qaqfilter.preparing import Prepared, Preparer
 from qaqfilter.protocols import CountsWork, EstimatesMemory, Source
-from qaqfilter.recipe import Recipe, Step
+from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer
 from qaqfilter.run_places import place_of
-from qaqfilter.scoring import ScoringStage
+from qaqfilter.stages import ScoringStage
 from qaqfilter.store import ScoreStore
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import Ints, Status
+from qaqfilter.wanting import Asked
 
 
 def plan_recipe(
@@ -109,19 +110,23 @@ class _Planned:
     columns: Columns
     models: list[ModelPlan] = field(default_factory=list)
 
-    def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
+    def __call__(self, asked: Sequence[Asked], rows: Ints) -> None:
         """Tokenise and plan; the rows then count as scored, so that no later step asks again."""
+        for one in asked:
+            self._plan(one, rows)
+
+    def _plan(self, asked: Asked, rows: Ints) -> None:
+        step, model, likelihoods = asked
         stage = make_stage(
             self.recipe, self.manager, self.stream, step, model=model, likelihoods=likelihoods
         )
         self.observer.started(f"planning ({stage.model})", len(rows))
         counts = _Counts()
-        culprit = stage.culprit
         with stage.opened() as (backend, prompt, facts):
             prepare = Preparer(backend, prompt, likelihoods, stage.too_long)
             store = _store(stage, facts)
             for window in self.stream.windows(rows, self.recipe.run.window):
-                with culprit.blamed("preparing its texts"):
+                with stage.culprit.blamed("preparing its texts"):
                     prepared = prepare(window)
                 wanted = _detailed(stage, prepared, likelihoods)
                 counts.add(prepared.plan, store, wanted)
@@ -133,7 +138,7 @@ class _Planned:
                     counts.missing.update({Status(s).reason for s in row if s != Status.OK})
                 self.observer.advanced(len(window.rows), 0)
             shares, max_length = isinstance(backend, CountsWork), backend.max_length
-            with culprit.blamed("estimating its memory"):
+            with stage.culprit.blamed("estimating its memory"):
                 memory = (
                     backend.memory(counts.longest) if isinstance(backend, EstimatesMemory) else None
                 )
@@ -234,10 +239,8 @@ def _weights(stage: ScoringStage) -> int | None:
 
 def _speed(path: str, facts: Mapping[str, object]) -> float | None:
     """Tokens a second of this very model in the run that is in the folder, or at the address."""
-    if path == STDOUT:
-        return None
     try:
-        manifest = place_of(path).manifest()
+        manifest = None if path == STDOUT else place_of(path).manifest()
     except RunDirectoryError:  # the run itself will tell
         return None
     if manifest is None:

@@ -89,9 +89,14 @@ def write_manifest(
         "platform": platform.platform(),
         "grounds": asdict(grounds),
         "input_digest": whole_digest(parts),
-        "input": [asdict(part) for part in parts],
+        "input": [_without_nothing(asdict(part)) for part in parts],
     }
     return orjson.dumps(text, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
+
+
+def _without_nothing(part: dict[str, Any]) -> dict[str, Any]:
+    """Hardly any part has a record that was set aside, and there may be thousands of parts."""
+    return {key: value for key, value in part.items() if value != {}}
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -1,25 +1,26 @@
 """A run's recipe and input as plain data, to be made anew in another process or on another machine.
 
 Package ─pickled─▶ worker: plugins loaded, recipe checked, input found there
-SharedWindows ─divided─▶ WindowRange ─pickled─▶ worker: its part of the input read there
+SharedWindows ─divided─▶ Package + WindowRange ─pickled─▶ worker: its part of the input read there
 """
 
 from __future__ import annotations
 
-import pickle
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import compress, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from qaqfilter.errors import UsageError
+from qaqfilter.errors import QaqfilterError, UsageError
+from qaqfilter.execution import Divided
 from qaqfilter.input_parts import InputPart
 from qaqfilter.manager import PluginManager, load_plugins
+from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.protocols import ReadsParts, Source
 from qaqfilter.recipe import Recipe, build_recipe
 from qaqfilter.spooling import Spools
@@ -37,7 +38,7 @@ class Package:
     recipe: the resolved recipe.
     path: what names it in messages; its paths are absolute by now.
     plugins: files that were given with ``--plugin``: their names and contents.
-    parts: the input as it was surveyed.
+    parts: the input as it was surveyed; empty before that.
     limit: most items that are read, as for ``--limit``.
     spool: the folder with copies of what can be read only once.
     """
@@ -45,9 +46,40 @@ class Package:
     recipe: dict[str, Any]
     path: Path
     plugins: tuple[tuple[str, bytes], ...]
-    parts: tuple[InputPart, ...]
-    limit: int | None
-    spool: Path | None
+    parts: tuple[InputPart, ...] = ()
+    limit: int | None = None
+    spool: Path | None = None
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the recipe's models."""
+        return [*self.recipe["models"]]
+
+    def windows(self, part: WindowRange) -> Iterator[Window]:
+        """Read a range. Raises SourceError where the input is not what was surveyed."""
+        return part.read(unpacked(self).stream)
+
+    def problems(self) -> list[str]:
+        """What this machine lacks for the run: plugins, files of the recipe, models.
+
+        Files at addresses are left to the reading, which names them.
+        """
+        try:
+            run = unpacked(self)
+        except QaqfilterError as error:
+            return [str(error)]
+        found = []
+        for name, model in run.recipe.models.items():
+            options = model.backend.options
+            revision = getattr(options, "revision", None)
+            for place in fields_marked(type(options), LOCATION):
+                location = getattr(options, place)
+                try:
+                    if location is not None:
+                        run.manager.locate(location, revision)
+                except QaqfilterError as error:
+                    found.append(f"models.{name}.{place}: {error}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +91,25 @@ class Unpacked:
     stream: RecordStream
 
 
-def packed(recipe: Recipe, manager: PluginManager, stream: RecordStream) -> Package:
-    """What travels of a run. Raises UsageError where its records are in this process alone."""
+def can_travel(recipe: Recipe, manager: PluginManager) -> bool:
+    """Whether other processes could read the records: those in memory are in this one alone."""
     offer = manager.offers.get(("source", recipe.source.component.name))
-    if offer is None or offer.plugin.startswith("qaqfilter."):
+    return offer is not None and not offer.plugin.startswith("qaqfilter.")
+
+
+def packed(recipe: Recipe, manager: PluginManager, stream: RecordStream | None = None) -> Package:
+    """What travels of a run. Raises UsageError where its records are in this process alone."""
+    if not can_travel(recipe, manager):
         raise UsageError(
             "records in memory cannot be handed to other processes: write them to a file and run "
             "a recipe over it, or leave run.executor at local"
         )
     files = tuple((path.name, path.read_bytes()) for path in manager.files)
+    package = Package(recipe.resolved(), recipe.path, files)
+    if stream is None:
+        return package
     return Package(
-        recipe.resolved(),
-        recipe.path,
-        files,
-        tuple(stream.parts),
-        stream.limit,
-        stream.spool,
+        package.recipe, package.path, files, tuple(stream.parts), stream.limit, stream.spool
     )
 
 
@@ -83,15 +118,18 @@ def unpacked(package: Package) -> Unpacked:
 
     Raises PluginError and RecipeError where this machine lacks what the recipe asks for.
     """
-    key = blake2b(pickle.dumps(package)).digest()
-    if key not in _LATEST:
-        made = _unpacked(package)
-        _LATEST.clear()
-        _LATEST[key] = made
-    return _LATEST[key]
+    if not _LATEST or _LATEST[0].package != package:
+        made = _Latest(package, _unpacked(package))
+        _LATEST[:] = [made]
+    return _LATEST[0].run
 
 
-_LATEST: dict[bytes, Unpacked] = {}
+class _Latest(NamedTuple):
+    package: Package
+    run: Unpacked
+
+
+_LATEST: list[_Latest] = []
 
 
 def _unpacked(package: Package) -> Unpacked:
@@ -118,52 +156,66 @@ def _unpacked(package: Package) -> Unpacked:
 
 @dataclass(frozen=True, slots=True)
 class WindowRange:
-    """Consecutive windows, which can be pickled and read in any process.
+    """Consecutive windows of `size` records, as the rows that they are made of.
 
     Attributes
     ----------
     index: of the first window.
     part: the number of the part that the reading begins with; `first` is its first row.
     stop: the row before which the reading ends, the next range's `first`.
-    rows: those of the windows, ascending; the last may be at `stop` or behind.
+    wanted: which of the rows from `first` on they are, as packed bits. Those behind `stop`, if
+        any, end the last window.
     """
 
-    package: Package
     index: int
     part: int
     first: int
     stop: int
-    rows: Ints
     size: int
+    wanted: bytes
 
-    def __iter__(self) -> Iterator[Window]:
-        """Read the input. Raises SourceError where it is not what was surveyed."""
-        stop = max(self.stop, int(self.rows[-1]) + 1)
-        wanted = np.zeros(stop - self.first + 1, dtype=np.bool_)
-        wanted[self.rows - self.first] = True
+    def read(self, stream: RecordStream) -> Iterator[Window]:
+        """Read them of a stream."""
+        bits = np.frombuffer(zlib.decompress(self.wanted), dtype=np.uint8)
+        offsets = np.flatnonzero(np.unpackbits(bits))
+        rows = self.first + offsets
         # One more than is wanted is asked for: so what ends at `stop` is checked, too.
-        found = compress(unpacked(self.package).stream.read_from(self.part), wanted.tobytes())
-        for at in range(0, len(self.rows), self.size):
-            rows = self.rows[at : at + self.size]
-            index = self.index + at // self.size
-            yield Window(index, rows, tuple(islice(found, len(rows))))
+        wanted = np.zeros(max(self.stop - self.first, int(offsets[-1]) + 1) + 1, dtype=np.bool_)
+        wanted[offsets] = True
+        found = compress(stream.read_from(self.part), wanted.tobytes())
+        for at in range(0, len(rows), self.size):
+            here = rows[at : at + self.size]
+            yield Window(self.index + at // self.size, here, tuple(islice(found, len(here))))
         next(found, None)
 
 
+def _bits(offsets: Ints, size: int) -> bytes:
+    """At least `size` bits, compressed, with those at ascending `offsets` set."""
+    wanted = np.zeros(max(size, int(offsets[-1]) + 1), dtype=np.bool_)
+    wanted[offsets] = True
+    return zlib.compress(np.packbits(wanted).tobytes(), 1)
+
+
 @dataclass(frozen=True, slots=True)
-class SharedWindows:
-    """The windows of a stage. Iterated, they are read here; divided, wherever the ranges go."""
+class Windows:
+    """The windows of a stage, read here, each time anew."""
 
     stream: RecordStream
     rows: Ints
     size: int
-    package: Callable[[], Package]
 
     def __iter__(self) -> Iterator[Window]:
         """Every window, in order."""
         return self.stream.windows(self.rows, self.size)
 
-    def divided(self) -> Sequence[WindowRange]:
+
+@dataclass(frozen=True, slots=True)
+class SharedWindows(Windows):
+    """The windows of a stage. Iterated, they are read here; divided, wherever the ranges go."""
+
+    package: Callable[[], Package]
+
+    def divided(self) -> Divided:
         """All windows in ranges, one for each part of the input in which a window begins.
 
         A window belongs to where it begins, whichever process reads it: so windows are the same
@@ -172,7 +224,7 @@ class SharedWindows:
         """
         package = self.package()
         if not len(self.rows):
-            return []
+            return Divided(package, [], 0)
         sizes = [part.records for part in package.parts]
         ends = np.cumsum(sizes) if isinstance(self.stream.source, ReadsParts) else [sum(sizes)]
         begins = self.rows[:: self.size]
@@ -180,17 +232,17 @@ class SharedWindows:
         firsts = [int(ends[part]) - sizes[part] if len(ends) > 1 else 0 for part in parts]
         stops = [*firsts[1:], self.stream.records]
         nexts = [*windows[1:], len(begins)]
-        return [
+        ranges = [
             WindowRange(
-                package,
                 int(index),
                 int(part),
                 first,
                 stop,
-                self.rows[index * self.size : after * self.size],
                 self.size,
+                _bits(self.rows[index * self.size : after * self.size] - first, stop - first),
             )
             for index, after, part, first, stop in zip(
                 windows, nexts, parts, firsts, stops, strict=True
             )
         ]
+        return Divided(package, ranges, len(begins))

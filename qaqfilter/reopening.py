@@ -17,7 +17,7 @@ from qaqfilter.manifest import MANIFEST, Manifest, read_manifest
 from qaqfilter.pages import Page
 from qaqfilter.progress import Silent
 from qaqfilter.quarantine import QUARANTINE
-from qaqfilter.recipe import Recipe, Step, build_recipe
+from qaqfilter.recipe import Recipe, build_recipe
 from qaqfilter.run_places import place_of
 from qaqfilter.scores_file import SCORES, Scored
 from qaqfilter.spooling import SPOOL
@@ -25,6 +25,7 @@ from qaqfilter.stream import RecordStream
 from qaqfilter.tokens_file import TOKENS
 from qaqfilter.types import Ints, Record
 from qaqfilter.viewing import finished_run, shortened
+from qaqfilter.wanting import Asked
 from qaqfilter.yamlfile import YamlFile
 
 
@@ -114,7 +115,7 @@ def reopened(run: str | Path, manager: PluginManager) -> Iterator[Reopened]:
         yield Reopened(place.where, folder, manifest, recipe, finished, stream, scored)
 
 
-def _nobody(step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
+def _nobody(asked: Sequence[Asked], rows: Ints) -> None:
     """Stands where the models stand in a run: what it did not score counts as not scored."""
 
 

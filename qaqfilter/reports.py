@@ -33,11 +33,21 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What one worker of an executor did; `seconds` were spent inside its backend."""
+
+    records: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelReport:
     """What a model cost: tokens, wall seconds from loading to the last number, its settings.
 
     `cost.seconds` is the part of `seconds` that was spent inside the backend. `tokenizer` is the
-    same for models that cut text into the same tokens; empty where nobody has looked.
+    same for models that cut text into the same tokens; empty where nobody has looked. `workers`
+    did the work by their names; empty where this process did.
     """
 
     name: str
@@ -48,6 +58,7 @@ class ModelReport:
     fingerprint: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: str = ""
+    workers: Mapping[str, WorkerReport] = field(default_factory=dict)
 
     @property
     def speed(self) -> float:

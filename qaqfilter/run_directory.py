@@ -164,12 +164,14 @@ class RunDirectory:
     def quarantine(self, bad: BadRecord) -> None:
         """Set a bad record aside: where it stood, what is wrong, and its bytes."""
         with self.writing():
-            self._opened().write(quarantine_line(bad))
+            (self._quarantine or self.open_quarantine()).write(quarantine_line(bad))
 
-    def open_quarantine(self) -> None:
-        """Have a quarantine.jsonl, even where nothing is bad."""
+    def open_quarantine(self) -> BinaryIO:
+        """Have an empty quarantine.jsonl, even where nothing is bad."""
         with self.writing():
-            self._opened()
+            self._close()
+            self._quarantine = (self.partial / QUARANTINE).open("wb")
+        return self._quarantine
 
     def take_over(self, folder: Path, names: Sequence[str]) -> None:
         """Have those files of another run, too, that are there."""
@@ -230,11 +232,6 @@ class RunDirectory:
             if (self.partial / name).exists():
                 self.place.put(self.partial / name)
         (self.desk / BEGUN).unlink(missing_ok=True)
-
-    def _opened(self) -> BinaryIO:
-        if self._quarantine is None:
-            self._quarantine = (self.partial / QUARANTINE).open("wb")
-        return self._quarantine
 
     def _close(self) -> None:
         if self._quarantine is not None:

@@ -1,113 +1,27 @@
-"""One model over windows of records: load it, ask for likelihoods, hand back columns."""
+"""Windows of records through an open model: prepared ahead, asked, handed back as columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from pickle import PicklingError
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
 import numpy as np
 
 from qaqfilter.ahead import one_ahead
 from qaqfilter.answering import Answerer, Progress, Tokens
 from qaqfilter.blame import Culprit
-from qaqfilter.blocks import Block
-from qaqfilter.digests import VerifiedResources
-from qaqfilter.execution import WindowScores
+from qaqfilter.errors import ModelError
+from qaqfilter.execution import Readied, WindowScores
 from qaqfilter.hanging import Watch
 from qaqfilter.nulls import not_finite
 from qaqfilter.one_tokenizer import tokenizer_digest
-from qaqfilter.opening import Opened, opened
-from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.preparing import Prepared, Preparer
-from qaqfilter.protocols import Backend, PromptFormat, Resources
+from qaqfilter.protocols import Backend, LoadsLate, PromptFormat
 from qaqfilter.recipe_keys import TooLong
-from qaqfilter.store import ScoreStore, open_store
+from qaqfilter.store import ScoreStore
 from qaqfilter.tokens import TokenLogprobs
 from qaqfilter.types import Ints, LikelihoodColumn, Record, Status, Window
 from qaqfilter.units import pooled
-
-
-@dataclass(slots=True)
-class ScoringStage:
-    """One model, one prompt, and the likelihoods that are wanted of every record.
-
-    `tokens` are those of them that are wanted token by token too. `remake` gives a function and
-    its arguments that make the stage in another process.
-    """
-
-    model: str
-    backend: Block
-    prompt: Block
-    likelihoods: tuple[str, ...]
-    resources: Resources
-    too_long: TooLong = "reject"
-    store: Path | None = None
-    progress: Progress = lambda records, tokens: None
-    sha256: str | Mapping[str, str] | None = None
-    window_seconds: float | None = None
-    tokens: frozenset[str] = frozenset()
-    remake: Callable[[], tuple[Callable[..., ScoringStage], tuple[object, ...]]] | None = None
-
-    def __reduce__(self) -> tuple[Callable[..., ScoringStage], tuple[object, ...]]:
-        """A stage travels as what it is made of, and is made anew where it arrives."""
-        if self.remake is None:
-            raise PicklingError(f"the stage of {self.culprit} belongs to no run that can travel")
-        return self.remake()
-
-    @property
-    def culprit(self) -> Culprit:
-        """The model as messages name it."""
-        # A step's own view of a model is called <step>@<model>.
-        return Culprit(
-            self.model.rpartition("@")[2],
-            self.backend.component.name,
-            self.location or "",
-            self.backend.plugin.distribution,
-        )
-
-    def opened(self) -> AbstractContextManager[Opened]:
-        """Backend and prompt, made; weights that load late are not loaded."""
-        return opened(self.culprit, self.backend, self.prompt, self.resources, self._verified())
-
-    @contextmanager
-    def open(self) -> Iterator[Callable[[Iterable[Window]], Iterator[WindowScores]]]:
-        """Load the model; free it on leaving, whatever happened."""
-        with self.opened() as model, self.scorer(model) as scorer:
-            yield scorer
-
-    @contextmanager
-    def scorer(self, model: Opened) -> Iterator[Scorer]:
-        """What scores with a model that `opened` has opened; the store is closed on leaving."""
-        with open_store(self.store, model.facts) as store:
-            yield Scorer(
-                self.culprit,
-                model.backend,
-                model.prompt,
-                self.likelihoods,
-                too_long=self.too_long,
-                store=store,
-                progress=self.progress,
-                window_seconds=self.window_seconds,
-                tokens=self.tokens,
-            )
-
-    @property
-    def location(self) -> str | None:
-        """Where the weights come from: the option `model`, else the first that is a location."""
-        names = fields_marked(self.backend.component.config, LOCATION)
-        if not names:
-            return None
-        found: str | None = getattr(self.backend.options, "model" if "model" in names else names[0])
-        return found
-
-    def _verified(self) -> Resources:
-        """For the backend alone: a prompt may borrow its template from another model."""
-        if self.sha256 is None or self.location is None:
-            return self.resources
-        return VerifiedResources(self.resources, self.location, self.sha256)
 
 
 class Scorer:
@@ -137,8 +51,8 @@ class Scorer:
         self._tokenizer = ""
         self._answers = Answerer(self._model, backend, self._watch, store, progress)
 
-    def __call__(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
-        """Yield one WindowScores a window, in order."""
+    def __call__(self, windows: Iterable[Window | Readied]) -> Iterator[WindowScores]:
+        """Yield one WindowScores a window, in order; what is prepared is not prepared again."""
         with (
             closing(self._watch),
             closing(self._watch_ahead),
@@ -148,12 +62,20 @@ class Scorer:
                 self._watch.begin(prepared.window)
                 yield self._score(prepared)
 
-    def _prepared(self, window: Window) -> Prepared:
+    def load(self) -> None:
+        """Load weights that load late now, and not with the first sequence that needs them."""
+        if isinstance(self._backend, LoadsLate):
+            with self._model.blamed("loading it", ModelError):
+                self._backend.load()
+
+    def _prepared(self, window: Window | Readied) -> Prepared:
+        ready = window if isinstance(window, Prepared) else None
+        window = window if isinstance(window, Window) else window.window
         self._watch_ahead.begin(window)
         with self._model.blamed("preparing its texts"):
             if not self._tokenizer:
                 self._tokenizer = self._watch_ahead.call(tokenizer_digest, self._backend)
-            return self._watch_ahead.call(self._prepare, window)
+            return ready or self._watch_ahead.call(self._prepare, window)
 
     def _score(self, prepared: Prepared) -> WindowScores:
         window, owner = prepared.window, prepared.owner

@@ -31,7 +31,7 @@ from qaqfilter.one_tokenizer import check_one_tokenizer
 from qaqfilter.overwriting import check_recipe, check_scores, say_finished
 from qaqfilter.piping import refuse_pipe
 from qaqfilter.quarantine import QUARANTINE
-from qaqfilter.recipe import Recipe, Step
+from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer, RunReport
 from qaqfilter.run_directory import RunDirectory
 from qaqfilter.run_places import place_of
@@ -41,6 +41,7 @@ from qaqfilter.token_spool import TokenSpool
 from qaqfilter.tokens_file import TOKENS
 from qaqfilter.types import Ints
 from qaqfilter.viewing import Pages, Passing, finished_run
+from qaqfilter.wanting import Asked
 
 _READ = (MANIFEST, SCORES, QUARANTINE, f"{SPOOL}*")
 Unscored = Literal["refuse", "reject"]
@@ -172,12 +173,13 @@ class _Missing:
     detailed: frozenset[str]
     found: list[tuple[str, str, str, int, int]] = field(default_factory=list)
 
-    def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
-        view = step.view(model)
-        for name in likelihoods:
-            missing = self.scored.columns.unscored(f"{view}.{name}", rows)
-            where = (len(missing), int(missing[0]))
-            self.found.append((step.id, view, name, *where))
+    def __call__(self, asked: Sequence[Asked], rows: Ints) -> None:
+        for step, model, likelihoods in asked:
+            view = step.view(model)
+            for name in likelihoods:
+                missing = self.scored.columns.unscored(f"{view}.{name}", rows)
+                where = (len(missing), int(missing[0]))
+                self.found.append((step.id, view, name, *where))
         if self.selection.unscored == "refuse":
             raise NotScored(
                 self.sentence("there are no numbers for records")

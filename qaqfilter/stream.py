@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, islice
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from qaqfilter.blame import NOBODY, Plugin
 from qaqfilter.digesting import CHECK_EVERY, Block, Check, digested
 from qaqfilter.errors import SourceError, TooManyBadRecords
-from qaqfilter.input_parts import InputPart, digest_of
+from qaqfilter.input_parts import InputPart, all_set_aside, digest_of, digest_of_row
 from qaqfilter.protocols import ReadsParts, Source
 from qaqfilter.recipe_keys import InputKeys
 from qaqfilter.types import BadRecord, Ints, Record, Window
@@ -25,7 +25,8 @@ class RecordStream:
     """Good records of a source with their row numbers (0, 1, ... over good records only).
 
     `survey` counts them and their `units`; a stream whose `parts` are known from an earlier survey
-    needs none. `spool` is where the copies are of what can be read only once.
+    needs none. `spool` is where the copies are of what can be read only once. `set_aside` are
+    records that are bad for what they did to who scored them: why, by their digest.
     """
 
     source: Source
@@ -37,10 +38,12 @@ class RecordStream:
     units: Units | None = None
     plugin: Plugin = NOBODY
     spool: Path | None = None
+    set_aside: Mapping[str, str] = field(default_factory=dict)
     _blocks: list[bytes] | None = None
     _sizes: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.set_aside = dict(self.set_aside) | all_set_aside(self.parts)
         self._count()
 
     def _count(self) -> None:
@@ -70,15 +73,17 @@ class RecordStream:
         blocks: list[bytes] = []
         parts: list[InputPart] = []
         bad = good_before = bad_before = first_block = 0
+        aside: dict[str, str] = {}
 
         def block_is_through(block: Block) -> None:
-            nonlocal good_before, bad_before, first_block
+            nonlocal good_before, bad_before, first_block, aside
             blocks.append(block.digest)
             progress(block.size, 0)
             if block.ends_part:
                 good, worse = len(hashes) - good_before, bad - bad_before
-                parts.append(InputPart(block.part, good, worse, digest_of(blocks[first_block:])))
-                good_before, bad_before, first_block = len(hashes), bad, len(blocks)
+                digest = digest_of(blocks[first_block:])
+                parts.append(InputPart(block.part, good, worse, digest, aside))
+                good_before, bad_before, first_block, aside = len(hashes), bad, len(blocks), {}
 
         for item in self._items(block_is_through):
             if isinstance(item, Record):
@@ -86,6 +91,8 @@ class RecordStream:
                 units.append(item.units)
             else:
                 bad += 1
+                if (row := self._aside(item)) is not None:
+                    aside[row] = self.set_aside[row]
                 self.first_bad = self.first_bad or f"{item.origin}: {item.error}"
                 if self.keys.on_error != "skip":
                     quarantine(item)
@@ -212,7 +219,13 @@ class RecordStream:
             for item in items:
                 if not isinstance(item, Record | BadRecord):
                     raise TypeError(f"it yielded {item!r:.60}, neither Record nor BadRecord")
-                yield item
+                row = self._aside(item)
+                yield item if row is None else BadRecord(self.set_aside[row], item.row, item.origin)
+
+    def _aside(self, item: Record | BadRecord) -> str | None:
+        """The digest of what is to be set aside; None for anything else."""
+        row = digest_of_row(item.row) if self.set_aside else None
+        return row if row in self.set_aside else None
 
     def _items(self, block_is_through: Callable[[Block], None]) -> Iterator[Record | BadRecord]:
         """Read the whole source."""

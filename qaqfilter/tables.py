@@ -24,11 +24,12 @@ from qaqfilter.in_memory import PART, InMemory, recipe_of, rows_of
 from qaqfilter.input_parts import InputPart
 from qaqfilter.manager import PluginManager
 from qaqfilter.protocols import Source
-from qaqfilter.recipe import Recipe, Step
+from qaqfilter.recipe import Recipe
 from qaqfilter.reports import Observer
 from qaqfilter.selectors import Need
 from qaqfilter.stream import RecordStream
 from qaqfilter.types import LIKELIHOODS, BadRecord, Ints
+from qaqfilter.wanting import Asked
 
 
 def _stream(recipe: Recipe, observer: Observer) -> RecordStream:
@@ -67,7 +68,8 @@ def score_records(
     for model in models:
         for name in likelihoods:  # where there are no records, nobody else makes the columns
             columns.likelihood(f"{model}.{name}")
-        ask(recipe.steps[0], model, likelihoods, np.arange(stream.records, dtype=np.int64))
+    asked = [Asked(recipe.steps[0], model, likelihoods) for model in models]
+    ask(asked, np.arange(stream.records, dtype=np.int64))
     ids = pa.array([record.id for record in stream.read()], pa.string())
     tokens = token_arrays(columns, columns.starts, 0, columns.size)
     return pa.table({"id": ids} | dict(likelihood_arrays(columns, 0, columns.size)) | dict(tokens))
@@ -161,8 +163,9 @@ class _Refuse:
     def __init__(self, columns: Columns, detailed: frozenset[str]) -> None:
         self._columns, self._detailed = columns, detailed
 
-    def __call__(self, step: Step, model: str, likelihoods: Sequence[str], rows: Ints) -> None:
+    def __call__(self, asked: Sequence[Asked], rows: Ints) -> None:
         """Raise NotScored."""
+        step, model, likelihoods = asked[0]
         view = step.view(model)
         by_token = any(f"{view}.{name}" in self._detailed for name in likelihoods)
         lacking = (self._columns.unscored(f"{view}.{name}", rows) for name in likelihoods)

@@ -43,7 +43,7 @@ from qaqfilter.model_files import ModelFiles
 from qaqfilter.nulls import NullLimit, not_finite
 from qaqfilter.planning import check_results
 from qaqfilter.recipe import load_recipe
-from qaqfilter.scoring import ScoringStage
+from qaqfilter.stages import ScoringStage
 from tiny_models import export_gguf, make_model
 
 NAMED = "model 'toy' (sick)"

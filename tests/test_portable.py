@@ -34,16 +34,17 @@ from qaqfilter import Component, Options, hookimpl
 
 WORKER = '''
 import pickle, sys
-stage, windows = pickle.load(sys.stdin.buffer)
+stage, shared, part = pickle.load(sys.stdin.buffer)
 with stage.open() as score:
-    for answer in score(windows):
+    for answer in score(shared.windows(part)):
         pickle.dump(answer, sys.stdout.buffer)
 '''
 
 class Processes:
     def score(self, stage, windows):
-        for one in reversed(windows.divided()):
-            work = pickle.dumps((stage, one))
+        divided = windows.divided()
+        for one in reversed(divided.ranges):
+            work = pickle.dumps((stage, divided.shared, one))
             done = subprocess.run(
                 [sys.executable, "-c", WORKER], input=work, stdout=subprocess.PIPE, check=True
             ).stdout
@@ -131,8 +132,10 @@ def shared(tmp_path: Path):
 
 def same(windows: SharedWindows) -> int:
     """Whether the ranges, travelled, come to the windows read here; how many ranges there are."""
-    ranges = [pickle.loads(pickle.dumps(one)) for one in windows.divided()]
-    there = [window for one in ranges for window in one]
+    divided = pickle.loads(pickle.dumps(windows.divided()))
+    ranges = divided.ranges
+    there = [window for one in ranges for window in divided.shared.windows(one)]
+    assert len(there) == divided.windows
     here = list(windows)
     assert [window.index for window in there] == [window.index for window in here]
     for one, two in zip(here, there, strict=True):
@@ -162,12 +165,12 @@ def test_whatever_the_limit(shared, limit) -> None:
 
 def test_a_part_is_read_once_for_its_windows(shared, monkeypatch) -> None:
     windows = shared("jsonl")
-    ranges = windows.divided()
-    source = unpacked(ranges[0].package).stream.source
+    shared_, ranges, _ = windows.divided()
+    source = unpacked(shared_).stream.source
     read, asked = source.read_part, []
     monkeypatch.setattr(source, "read_part", lambda part: asked.append(part) or read(part))
     for one in ranges:
-        list(one)
+        list(shared_.windows(one))
     # The third file is read on from by the window that begins in the first; so is the last.
     assert asked == ["0.jsonl", "1.jsonl", "2.jsonl", "2.jsonl", "3.jsonl", "4.jsonl", "4.jsonl"]
 
@@ -176,20 +179,20 @@ def test_a_part_is_read_once_for_its_windows(shared, monkeypatch) -> None:
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_what_changed_is_named(shared, tmp_path, kind, number) -> None:
     windows = shared(kind)
-    ranges = windows.divided()
+    shared_, ranges, _ = windows.divided()
     path = tmp_path / f"{number}.{kind}"
     path.write_text(path.read_text().replace("count to", "count up to"))
     with pytest.raises(SourceError, match=rf"{number}\.{kind}: the input changed"):
         for one in ranges:
-            list(one)
+            list(shared_.windows(one))
 
 
 def test_what_was_moved_is_named(shared, tmp_path) -> None:
-    ranges = shared("jsonl").divided()
+    shared_, ranges, _ = shared("jsonl").divided()
     (tmp_path / "4.jsonl").unlink()
     with pytest.raises(SourceError, match=r"4\.jsonl is not among the 4 files"):
         for one in ranges:
-            list(one)
+            list(shared_.windows(one))
 
 
 def run(folder: Path, *arguments: str, stdin: bytes | None = None) -> None:
@@ -255,14 +258,18 @@ def test_records_in_memory_stay_here() -> None:
 
 def test_a_worker_without_the_plugin_says_so(tmp_path, shared) -> None:
     """What is installed here is not installed there."""
-    (one, *_) = shared("jsonl").divided()
-    code = "import pickle, sys; print(len(list(pickle.load(sys.stdin.buffer))))"
+    package, (one, *_), _ = shared("jsonl").divided()
+    work = pickle.dumps((package, one))
+    code = (
+        "import pickle, sys; package, one = pickle.load(sys.stdin.buffer);"
+        "print(len(list(package.windows(one))))"
+    )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, input=pickle.dumps(one), capture_output=True, check=True)
+    done = subprocess.run(command, input=work, capture_output=True, check=True)
     assert done.stdout.split() == [b"2"]
     done = subprocess.run(
         command,
-        input=pickle.dumps(one),
+        input=work,
         capture_output=True,
         check=False,
         env={**os.environ, "QAQFILTER_BLOCK_PLUGINS": "jsonl"},

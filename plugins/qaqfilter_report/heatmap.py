@@ -36,7 +36,7 @@ from qaqfilter.opening import Opened
 from qaqfilter.protocols import EncodesWhole, TellsPlaces
 from qaqfilter.recipe import Recipe, Step
 from qaqfilter.reopening import Reopened
-from qaqfilter.scoring import ScoringStage
+from qaqfilter.stages import ScoringStage
 
 SIDES = {
     "query": ("query", "query_given_answer"),
