@@ -50,13 +50,13 @@ from qaqfilter.finished import Finished, FinishedStep, Standing
 from qaqfilter.hookspecs import hookimpl
 from qaqfilter.joint import Joint, Limit, Whole
 from qaqfilter.model_files import ChatTemplate, Locator, ModelFiles
+from qaqfilter.named_paths import ExistingRecipePath, RecipePath
 from qaqfilter.options import (
     ColumnWeights,
     ModelLocation,
     ModelName,
     Options,
     RecipeGlob,
-    RecipePath,
     RunSeed,
 )
 from qaqfilter.order import nth_smallest
@@ -117,6 +117,7 @@ __all__ = [
     "Divided",
     "Divisible",
     "Executor",
+    "ExistingRecipePath",
     "Fenced",
     "Finished",
     "FinishedStep",

@@ -99,7 +99,8 @@ def select_recipe(
     """
     from qaqfilter import selecting
 
-    loaded = _loaded(recipe, overrides, plugins)
+    # What the models need may be on the machine that scored alone.
+    loaded = _loaded(recipe, overrides, plugins, opens_models=False)
     given = [*_options("--set", loaded.overrides), *_options("--plugin", loaded.manager.files)]
     selection = selecting.Selection(
         scores=scores,
@@ -227,9 +228,12 @@ def load_recipe(path: str | Path, *, overrides: Sequence[str] = (), plugins: Pat
     return recipes.load_recipe(Path(path), load_plugins(tuple(plugins)), overrides)
 
 
-def _loaded(recipe: AnyRecipe, overrides: Sequence[str], plugins: Paths) -> Recipe:
+def _loaded(
+    recipe: AnyRecipe, overrides: Sequence[str], plugins: Paths, *, opens_models: bool = True
+) -> Recipe:
     if not isinstance(recipe, Recipe):
-        return load_recipe(recipe, overrides=overrides, plugins=plugins)
+        manager = load_plugins(tuple(plugins))
+        return recipes.load_recipe(Path(recipe), manager, overrides, opens_models=opens_models)
     if overrides or plugins:
         raise UsageError(
             "this recipe is loaded already: give overrides and plugins to qaqfilter.load_recipe"

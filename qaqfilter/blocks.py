@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from qaqfilter.blame import NOBODY, Plugin
 from qaqfilter.errors import PluginError
 from qaqfilter.manager import PluginManager
-from qaqfilter.options import LOCATION, MODEL_NAME, RUN_SEED, fields_marked
+from qaqfilter.options import LOCATION, MODEL_NAME, OPENS_MODELS, RUN_SEED, fields_marked
 from qaqfilter.printable import printable
 from qaqfilter.protocols import Component
 from qaqfilter.yamlfile import Location, YamlFile
@@ -146,8 +146,9 @@ class BlockReader:
     def _validate(
         self, model: type[M], raw: Any, location: Location, others: tuple[str, ...]
     ) -> M | None:
+        context = {"folder": self.folder, OPENS_MODELS: self.opens_models}
         try:
-            return model.model_validate(raw, context={"folder": self.folder})
+            return model.model_validate(raw, context=context)
         except ValidationError as error:
             found = [(_in_data(item, raw), item) for item in error.errors()]
             said = [where for where, item in found if item["type"] == "value_error"]

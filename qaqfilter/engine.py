@@ -26,6 +26,7 @@ from qaqfilter.finishing import (
     tokens_file,
     write_sink,
 )
+from qaqfilter.grounds import Grounds, grounds_of
 from qaqfilter.input_parts import all_set_aside, differences
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import Order
@@ -76,6 +77,10 @@ def run_recipe(
         aside = {} if replace else all_set_aside(directory.input_before or ())
         if not replace and directory.manifest is not None:
             return finished_already(directory.manifest, job.surveyed(aside).parts, observer)
+        # Before anybody reads the files: one that changes while it is read must not pass for new.
+        earlier = directory.manifest.grounds if directory.manifest else None
+        leaves = recipe.output.path != STDOUT
+        grounds = grounds_of(recipe, earlier) if leaves else Grounds((), {})
         with executor_of(recipe, manager, observer.message) as executor:
             stream = job.surveyed(aside)
             _tell_changes(stream, directory, observer)
@@ -89,7 +94,7 @@ def run_recipe(
         report = with_fields(report, seconds=time.monotonic() - started)
         with directory.writing():
             pages.write(with_fields(finished, report=report), directory.partial)
-        return publish(report, order, chain, directory, models.reports)
+        return publish(report, order, chain, directory, models.reports, grounds=grounds)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from qaqfilter.blame import Plugin
 from qaqfilter.card import data_card
 from qaqfilter.chain import Chain
 from qaqfilter.errors import QaqfilterError
+from qaqfilter.grounds import Grounds
 from qaqfilter.input_parts import whole_digest
 from qaqfilter.manifest import Order, write_manifest
 from qaqfilter.options import STDOUT
@@ -116,6 +117,8 @@ def publish(
     chain: Chain,
     directory: RunDirectory,
     scored_by: Sequence[ModelReport],
+    *,
+    grounds: Grounds,
 ) -> RunReport:
     """Write the data card and put everything in place; the report with its files."""
     if has_card(chain.recipe, order):
@@ -130,7 +133,13 @@ def publish(
     report = with_fields(report, files=files)
     resolved = chain.recipe.resolved()
     manifest = write_manifest(
-        report, order, resolved, parts=chain.stream.parts, scored_by=scored_by, finished=now()
+        report,
+        order,
+        resolved,
+        parts=chain.stream.parts,
+        scored_by=scored_by,
+        grounds=grounds,
+        finished=now(),
     )
     if isinstance(report.folder, Address):
         chain.observer.message(f"uploading {len(report.files)} files to {report.folder}")

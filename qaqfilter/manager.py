@@ -53,12 +53,13 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A component and who offers it."""
+    """A component and who offers it; `registered` is the plugin itself."""
 
     kind: str
     component: Component[Any]
     plugin: str
     distribution: str
+    registered: object
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class PluginManager:
             ) from error
         try:
             found = [
-                Offer(kind, component, name, distribution)
+                Offer(kind, component, name, distribution, plugin)
                 for kind, hook in KINDS.items()
                 for component in self._components(plugin, hook, name, distribution)
             ]

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from qaqfilter.addresses import Address
 from qaqfilter.errors import RunDirectoryError
+from qaqfilter.grounds import Grounds
 from qaqfilter.input_parts import InputPart, whole_digest
 from qaqfilter.reports import ModelReport, RunReport
 
@@ -38,7 +39,8 @@ class Order:
 class Manifest:
     """A manifest that was read; `recipe` is the resolved one, `report` what the run came to.
 
-    `scored_by` are the models behind its numbers, also where another run asked them.
+    `scored_by` are the models behind its numbers, also where another run asked them. `grounds` is
+    None where an earlier version wrote it.
     """
 
     order: Order
@@ -48,12 +50,14 @@ class Manifest:
     finished: str
     report: RunReport
     scored_by: tuple[ModelReport, ...]
+    grounds: Grounds | None = None
 
 
 _MODELS = TypeAdapter(tuple[ModelReport, ...])
 _REPORT = TypeAdapter(RunReport)
 _INPUT = TypeAdapter(tuple[InputPart, ...])
 _ORDER = TypeAdapter(Order)
+_GROUNDS: TypeAdapter[Grounds | None] = TypeAdapter(Grounds | None)
 
 
 def write_manifest(
@@ -63,6 +67,7 @@ def write_manifest(
     *,
     parts: Sequence[InputPart],
     scored_by: Sequence[ModelReport],
+    grounds: Grounds,
     finished: str,
 ) -> bytes:
     """The text of a manifest. `scored_by` are the models behind the numbers, whenever they ran."""
@@ -82,6 +87,7 @@ def write_manifest(
         ),
         "versions": {"python": platform.python_version(), **versions()},
         "platform": platform.platform(),
+        "grounds": asdict(grounds),
         "input_digest": whole_digest(parts),
         "input": [_without_nothing(asdict(part)) for part in parts],
     }
@@ -123,6 +129,7 @@ def parse_manifest(written: bytes, folder: Path | Address) -> Manifest:
             finished=str(found["finished"]),
             report=_REPORT.validate_python(account | {"folder": folder, "files": files}),
             scored_by=_MODELS.validate_python(found.get("scored_by", found["models"])),
+            grounds=_GROUNDS.validate_python(found.get("grounds")),
         )
     except (ValueError, LookupError, TypeError, AttributeError, ValidationError) as error:
         raise _unknown(folder, error) from error

@@ -37,6 +37,9 @@ RUN_SEED = Marker("run seed")
 LOCATION = Marker("model location")
 COLUMNS = Marker("columns of earlier steps")
 
+OPENS_MODELS = "opens_models"
+"""Key of the validation context: False where no model is opened, so that its files may be gone."""
+
 Weight = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 ColumnWeights = Annotated[dict[str, Weight], COLUMNS]
 """A weight for each of some columns `<step>.<column>`, of steps before this one."""
@@ -46,6 +49,11 @@ def recipe_folder(info: ValidationInfo) -> Path:
     """The folder that relative paths are relative to: the recipe's, else the current one."""
     context: dict[str, Any] = info.context or {}
     return Path(context.get("folder", "."))
+
+
+def opens_models(info: ValidationInfo) -> bool:
+    """Whether the files that models need have to be there."""
+    return bool((info.context or {}).get(OPENS_MODELS, True))
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -102,10 +110,11 @@ def _address(value: str) -> str:
 
 
 def _anywhere_against_recipe(value: str, info: ValidationInfo) -> str:
-    return _address(value) if is_address(value) else _against_recipe(value, info)
+    return _address(value) if is_address(value) else against_recipe(value, info)
 
 
-def _against_recipe(value: str, info: ValidationInfo) -> str:
+def against_recipe(value: str, info: ValidationInfo) -> str:
+    """`value` as the recipe means it. Raises ValueError for an address, or no path."""
     if is_address(value):
         raise ValueError(f"{without_credentials(value)}: this must be a path of this machine")
     return str(_beside_recipe(recipe_folder(info), _filled_in(value)))
@@ -143,7 +152,9 @@ def _location(value: str, info: ValidationInfo) -> str:
         return f"path:{path}"
     looks_local = value.startswith((".", "/", "~", "\\")) or value.endswith((".gguf", "/")) or colon
     if looks_local or value.count("/") > 1 or _VARIABLE.search(value):
-        raise ValueError(f"no such file or folder: {path}")
+        if opens_models(info):
+            raise ValueError(f"no such file or folder: {path}")
+        return f"path:{path}"
     return f"hf:{value}"
 
 
@@ -184,11 +195,8 @@ def _folder_or_hub_id(value: str, info: ValidationInfo) -> str:
     return located
 
 
-RecipePath = Annotated[str, AfterValidator(_against_recipe)]
-"""A path, absolute or relative to the recipe; ``~`` and ``${NAME}`` are filled in."""
-
 RecipeAddress = Annotated[str, AfterValidator(_anywhere_against_recipe)]
-"""A path like RecipePath, or an address (``s3://bucket/folder``), in which nothing is filled in."""
+"""A path against the recipe, or an address (``s3://bucket/folder``), where nothing is filled in."""
 
 STDOUT = "-"
 """In place of a path: standard output."""

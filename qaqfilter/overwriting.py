@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 
+from qaqfilter.addresses import Address
 from qaqfilter.errors import RunDirectoryError
+from qaqfilter.grounds import changes
 from qaqfilter.input_parts import InputPart, differences
 from qaqfilter.manifest import Manifest, Order, as_written, changed_keys
 from qaqfilter.recipe import Recipe
@@ -17,7 +20,10 @@ SHOWN = 20
 
 
 def check_recipe(manifest: Manifest | None, order: Order, recipe: Recipe) -> None:
-    """Refuse to overwrite a run of another recipe, or of another kind: RunDirectoryError."""
+    """Refuse to overwrite a run of another recipe, or of another kind: RunDirectoryError.
+
+    Nor is the same recipe with other files, or another plugin's code, behind it the same run.
+    """
     if manifest is None:
         return
     holds = f"{manifest.report.folder} holds "
@@ -34,10 +40,26 @@ def check_recipe(manifest: Manifest | None, order: Order, recipe: Recipe) -> Non
         changed.append("--all: it was not given")
     if order.command == "score" and not only_scores:
         changed.append("command: run -> score")
-    if changed:
+    of = "another recipe:" if changed else "this recipe, and what it stands on has changed since:"
+    files, plugins = changes(manifest.grounds, recipe, gone=order.command != "select")
+    if changed := [*changed, *files, *plugins]:
+        raise RunDirectoryError(f"{holds}a finished run of {of}\n{_listed(changed)}\n{ELSEWHERE}")
+
+
+def check_scores(
+    manifest: Manifest, where: Path | Address, recipe: Recipe, score_by: str
+) -> Sequence[str]:
+    """Refuse numbers that hang on files which have changed since; phrases for changed plugins.
+
+    `where` is what messages call the folder of the run, `score_by` the command that scores anew.
+    """
+    files, plugins = changes(manifest.grounds, recipe, of_scores=True, gone=False)
+    if files:
         raise RunDirectoryError(
-            f"{holds}a finished run of another recipe:\n{_listed(changed)}\n{ELSEWHERE}"
+            f"the numbers in {where} are of files that have changed since:\n{_listed(files)}\n"
+            f"score anew with: {score_by}"
         )
+    return plugins
 
 
 def finished_already(
@@ -58,7 +80,7 @@ def say_finished(manifest: Manifest, observer: Observer) -> None:
     """That there is nothing to do."""
     observer.message(
         f"{manifest.report.folder} holds this very run, finished {manifest.finished}: nothing to "
-        "do (--replace does it again, as for a plugin or a model's files that have changed)"
+        "do (--replace does it again)"
     )
 
 

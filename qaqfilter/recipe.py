@@ -113,12 +113,12 @@ class Recipe:
         }
 
 
-def load_recipe(path: Path, manager: PluginManager, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and validate a recipe. Raises RecipeError with every problem found."""
-    file = read_yaml(path)
-    for assignment in overrides:
-        file.set(assignment)
-    return replace(build_recipe(file, path, manager), overrides=tuple(overrides))
+def load_recipe(
+    path: Path, manager: PluginManager, overrides: Sequence[str] = (), *, opens_models: bool = True
+) -> Recipe:
+    """Read and validate a recipe, as `build_recipe` does. RecipeError with every problem found."""
+    recipe = build_recipe(read_yaml(path, overrides), path, manager, opens_models=opens_models)
+    return replace(recipe, overrides=tuple(overrides))
 
 
 def build_recipe(
@@ -126,7 +126,7 @@ def build_recipe(
 ) -> Recipe:
     """Validate an already parsed recipe; `path` is what its relative paths are relative to.
 
-    Without `opens_models` what the backends need does not have to be installed.
+    Without `opens_models` what the backends need does not have to be installed, nor be there.
     """
     reader = BlockReader(file, manager, path.parent.absolute(), opens_models=opens_models)
     top = reader.core(RecipeKeys, file.data, ()) or _what_can_be_read(file.data)

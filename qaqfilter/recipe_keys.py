@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from qaqfilter.digests import Sha256
 from qaqfilter.keep import Keep, Strata
-from qaqfilter.options import Options, RecipeOutput, RecipePath
+from qaqfilter.named_paths import RecipePath
+from qaqfilter.options import Options, RecipeOutput
 from qaqfilter.units import Combine
 
 VERSION = 1

@@ -23,11 +23,12 @@ from qaqfilter.finishing import (
     tokens_file,
     write_sink,
 )
+from qaqfilter.grounds import grounds_of
 from qaqfilter.known import known_numbers, known_stream, known_tokens, relabelled
 from qaqfilter.manager import PluginManager
 from qaqfilter.manifest import MANIFEST, Manifest, Order
 from qaqfilter.one_tokenizer import check_one_tokenizer
-from qaqfilter.overwriting import check_recipe, say_finished
+from qaqfilter.overwriting import check_recipe, check_scores, say_finished
 from qaqfilter.piping import refuse_pipe
 from qaqfilter.quarantine import QUARANTINE
 from qaqfilter.recipe import Recipe
@@ -76,7 +77,8 @@ def select_recipe(
     """Work the chain over the numbers that a run left, and write its outputs.
 
     Raises NotScored where numbers are missing that the recipe needs, SourceError where the
-    input is not the one that was scored, and other QaqfilterErrors as a run does.
+    input is not the one that was scored, RunDirectoryError where a model's files are not those
+    that scored, and other QaqfilterErrors as a run does.
     """
     refuse_pipe(recipe, "select")
     place = place_of(recipe.output.path)
@@ -93,6 +95,7 @@ def select_recipe(
     with RunDirectory(place, replace=replace, for_people=readable) as directory:
         there = directory.manifest
         if not replace and there is not None and there.order.command != "score":
+            check_scores(there, place.where, recipe, selection.score_by)
             check_recipe(there, with_fields(order, limit=there.order.limit), recipe)
             say_finished(there, observer)
             return there.report
@@ -104,7 +107,8 @@ def select_recipe(
             with directory.writing():
                 pages.write(finished, directory.partial)
             order = with_fields(order, limit=job.manifest.order.limit)
-            return publish(report, order, job.chain, directory, scored_by)
+            grounds = grounds_of(recipe, job.manifest.grounds, selected=True)
+            return publish(report, order, job.chain, directory, scored_by, grounds=grounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,11 @@ def _decided(
     """
     started = time.monotonic()
     manifest, scored = known_numbers(folder, where, recipe, selection.score_by)
+    for phrase in check_scores(manifest, where, recipe, selection.score_by):
+        observer.message(
+            f"the numbers in {where} are of a plugin that has changed since: {phrase}; score anew "
+            f"with: {selection.score_by}"
+        )
     scored.columns.spool = TokenSpool(scratch)
     tokens = known_tokens(folder, manifest, scored, recipe)
     manager.run_started(recipe.resolved(), str(target))

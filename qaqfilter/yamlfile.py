@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,8 @@ class YamlFile:
         )
 
 
-def read_yaml(path: Path) -> YamlFile:
-    """Read a YAML mapping. Raises RecipeError with file and line for anything else."""
+def read_yaml(path: Path, overrides: Sequence[str] = ()) -> YamlFile:
+    """Read a YAML mapping, with each ``key=value`` set. Raises RecipeError, with file and line."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -89,7 +90,10 @@ def read_yaml(path: Path) -> YamlFile:
         raise RecipeError([f"{path}: no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError([f"{path}: cannot be read: {error}"]) from error
-    return parse_yaml(text, printable(str(path)))
+    found = parse_yaml(text, printable(str(path)))
+    for assignment in overrides:
+        found.set(assignment)
+    return found
 
 
 def parse_yaml(text: str, name: str) -> YamlFile:

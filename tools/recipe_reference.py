@@ -21,13 +21,13 @@ from pydantic.fields import FieldInfo
 
 from qaqfilter.keep import Keep, Strata
 from qaqfilter.manager import Offer, PluginManager, load_plugins
+from qaqfilter.named_paths import RecipePath
 from qaqfilter.options import (
     MODEL_NAME,
     RUN_SEED,
     ModelLocation,
     RecipeGlob,
     RecipeOutput,
-    RecipePath,
     fields_marked,
 )
 from qaqfilter.output_files import ByteCount

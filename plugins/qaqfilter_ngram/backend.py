@@ -29,9 +29,9 @@ from pydantic import Field
 
 from qaqfilter import (
     BackendError,
+    ExistingRecipePath,
     ModelError,
     Options,
-    RecipePath,
     Resources,
     TokenSequence,
     Whole,
@@ -55,7 +55,7 @@ class NgramOptions(Options):
     cache: float = Field(
         0.5, ge=0, lt=1, description="Weight of the n-grams seen so far in the same sequence."
     )
-    fit: list[RecipePath] | None = Field(
+    fit: list[ExistingRecipePath] | None = Field(
         None,
         description="Text files to fit on, each one text; without it, the run's own input: each "
         "query, line break, answer, and each answer, line break, query.",

@@ -10,11 +10,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from qaqfilter import (
     ChatTemplate,
+    ExistingRecipePath,
     ModelFiles,
     ModelLocation,
     Options,
     PromptError,
-    RecipePath,
     Resources,
 )
 
@@ -22,7 +22,7 @@ from qaqfilter import (
 class TemplateOptions(Options):
     """Which chat template: the model's own, or one that is named. It is never guessed."""
 
-    template: RecipePath | None = Field(
+    template: ExistingRecipePath | None = Field(
         None, description="A file with a Jinja chat template, in place of the model's own."
     )
     template_from: ModelLocation | None = Field(

@@ -61,7 +61,7 @@ PAGES = (
         "keeps one of these protocols. [Writing a plugin](../plugins.md) begins with a file.",
         {
             "A component and its options": "hookimpl Component Needs Options RecipePath "
-            "RecipeGlob ModelLocation ModelName ColumnWeights RunSeed Resources",
+            "ExistingRecipePath RecipeGlob ModelLocation ModelName ColumnWeights RunSeed Resources",
             "Sources and sinks": "Source Sink Annotates",
             "Backends and models": "Backend ChatTemplate Locator ModelFiles",
             "Prompts": "PromptFormat",
