@@ -87,7 +87,7 @@ class Models:
 
     `scored` is called when the first numbers of a model are there. `fit_on` is what a model that is
     fitted on the input gets to read, where that is not the stream. `executor` is the recipe's,
-    started, or None for one that needs no start, as a sample's in this process does.
+    started; None for a sample, whose windows are not in the files and so stay in this process.
     """
 
     recipe: Recipe
@@ -107,11 +107,10 @@ class Models:
         Raises KillsWorkers once all of them are scored.
         """
         self._compare_tokenizers()
-        if self.executor is None:
-            self.executor = self.recipe.executor.make()
-        together = isinstance(self.executor, ScoresTogether)
+        executor: Executor = self.executor or self.recipe.executor.make()
+        together = isinstance(executor, ScoresTogether)
         for some in [asked] if together else [[one] for one in asked]:
-            self._score(self.executor, some, rows)
+            self._score(executor, some, rows)
 
     def _score(self, executor: Executor, asked: Sequence[Asked], rows: Ints) -> None:
         plugin, takings = self.recipe.executor.plugin, []
@@ -138,7 +137,7 @@ class Models:
 
     def _windows(self, rows: Ints) -> Iterable[Window]:
         size = self.recipe.run.window
-        if not can_travel(self.recipe, self.manager):
+        if self.executor is None or not can_travel(self.recipe, self.manager):
             return Windows(self.stream, rows, size)
         travelling = partial(packed, self.recipe, self.manager, self.stream)
         return SharedWindows(self.stream, rows, size, travelling)

@@ -221,7 +221,7 @@ def test_select_repeats_a_run_and_combines_anew_without_a_model(tmp_path, recipe
     def refuse(self):
         raise AssertionError("a model was opened")
 
-    monkeypatch.setattr("qaqfilter.scoring.ScoringStage.open", refuse)
+    monkeypatch.setattr("qaqfilter.stages.ScoringStage.open", refuse)
     selected = tmp_path / "selected"
     to = [f"output.path={selected}"]
     qaqfilter.select_recipe(recipe, scores=tmp_path / "all", overrides=to)

@@ -250,16 +250,15 @@ def test_a_record_that_kills_is_found_and_set_aside(tmp_path, address) -> None:
     plugin.write_text(KILLER)
     words = ("--plugin", plugin, "--set", "models.strong.use=killer")
     run(recipe, *words, "--set", "output.path=without", "--set", "run.store=false")
-    with (tmp_path / "in" / "1.jsonl").open() as file:
-        lines = file.readlines()
-    lines.insert(77, '{"query": "POISON", "answer": "return 1"}\n')
-    (tmp_path / "in" / "1.jsonl").write_text("".join(lines))
+    poison = '{"query": "POISON", "answer": "return 1"}\n'
+    with (tmp_path / "in" / "2.jsonl").open("a") as file:
+        file.write(poison)
     text = run(recipe, *words, "--set", ray(address=address))
     assert f"1 records killed {DEATHS} workers that scored it with model 'strong'" in text
     assert "what was scored is in the score store" in text
     (line,) = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
     bad = json.loads(line)
-    assert (bad["part"], bad["line"], bad["raw"]) == ("1.jsonl", 78, lines[77])
+    assert (bad["part"], bad["line"], bad["raw"]) == ("2.jsonl", 201, poison)
     for name in ("kept.jsonl", "rejected.jsonl"):
         # The toy model is fitted on the input: on that without the record, then.
         here, there = (tmp_path / at / name for at in ("out", "without"))

@@ -57,7 +57,7 @@ def no_models(monkeypatch) -> None:
     def refuse(self):
         raise AssertionError("a model was opened")
 
-    monkeypatch.setattr("qaqfilter.scoring.ScoringStage.open", refuse)
+    monkeypatch.setattr("qaqfilter.stages.ScoringStage.open", refuse)
 
 
 def test_score_and_select_are_the_halves_of_run(tmp_path, recipe, monkeypatch):

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import pickle
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from qaqfilter_ray.options import RayOptions
 
 LOOK_SECONDS = 120.0
 """So long a node may take to say what it lacks."""
+KNOCK_SECONDS = 20.0
+"""So long a cluster may take to let somebody in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,11 @@ def joined(address: str | None) -> Iterator[None]:
     if address is None:
         settings |= {"num_cpus": os.cpu_count() or 1, "include_dashboard": False}
     try:
+        if address is not None:
+            _knock(address)
         with muted_start():
             ray.init(address, **settings)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"run.executor.address: no Ray cluster can be joined at {address!r}: {error}; start "
             "one with `ray start --head`, or leave the address out for one of this machine. One "
@@ -61,6 +66,13 @@ def joined(address: str | None) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def nodes() -> list[Node]:
@@ -103,8 +115,10 @@ def crews(options: RayOptions, models: Sequence[str], there: Sequence[Node]) -> 
     found = [0] * len(models)
     for number in sorted(range(len(models)), key=lambda n: (sizes[n][0] is None, -sizes[n][2])):
         size, cpus, gpus = sizes[number]
+        # A model that needs no GPU takes none from one that does.
         open_ones = sum(
-            1 for other in range(len(models)) if sizes[other][0] is None and not found[other]
+            of is None and bool(others) == bool(gpus) and not have
+            for (of, _, others), have in zip(sizes, found, strict=True)
         )
         room = sum(node.room(cpus, gpus) for node in free)
         found[number] = size if size is not None else room // max(1, open_ones)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pydantic import Field, PositiveInt
 
 from qaqfilter import Options
@@ -43,7 +41,7 @@ class RayOptions(WorkerOptions):
             "that hold a GPU; workers on CPUs tokenise for themselves."
         ),
     )
-    models: Mapping[str, WorkerOptions] = Field(
+    models: dict[str, WorkerOptions] = Field(
         default_factory=dict,
         description="What is different for a model of the recipe, by its name.",
     )

@@ -63,10 +63,11 @@ PAGES = (
             "A component and its options": "hookimpl Component Needs Options RecipePath "
             "ExistingRecipePath RecipeGlob ModelLocation ModelName ColumnWeights RunSeed Resources",
             "Sources and sinks": "Source Sink Annotates",
-            "Backends and models": "Backend ChatTemplate Locator ModelFiles",
+            "Backends and models": "Backend LoadsLate ChatTemplate Locator ModelFiles",
             "Prompts": "PromptFormat",
             "Selectors": "Selector Need Paper",
-            "Executors": "Executor Stage Divisible",
+            "Executors": "Executor Stage Divisible Divided Starts Travels ScoresTogether Prepares "
+            "Readied Killer",
             "Damages and pages": "Damage Page",
             "Help for selectors": "fractional_ranks equal_count_bins nth_smallest pack unpack "
             "packed_names Fenced fenced_blocks prose",
