@@ -21,10 +21,11 @@ class NullOptions(Options):
     noise: str = Field(
         "", description="Not zeros but noise, by a text's beginning; the name of the noise."
     )
+    every: int = Field(CHARACTERS_A_TOKEN, ge=1, description="So many bytes are a token.")
 
 
 class Null:
-    """Every fourth byte is a token, and every log-probability is 0, without a computation."""
+    """Every fourth byte is a token (`every`), and every log-probability 0, without computing."""
 
     max_length, batch_tokens, start_token, adds_start = len(_ZEROS), len(_ZEROS), 256, True
     chat_template = None
@@ -32,8 +33,12 @@ class Null:
     """CPU seconds of all `encode` calls in this process."""
 
     def __init__(self, config: NullOptions, resources: Resources) -> None:
-        self._noise = config.noise
-        self.facts: Mapping[str, object] = {"backend": "zeros", "noise": config.noise}
+        self._noise, self._every = config.noise, config.every
+        self.facts: Mapping[str, object] = {
+            "backend": "zeros",
+            "noise": config.noise,
+            "every": config.every,
+        }
 
     def encode(self, text: str, *, markup: bool) -> list[int]:
         """One call, timed: what is left of a run's time when all are taken off is the engine's."""
@@ -43,7 +48,7 @@ class Null:
         """The same for many texts."""
         # The thread's own time: another may be running while this one waits for its turn.
         began = time.thread_time()
-        ids = [list(text.encode()[::CHARACTERS_A_TOKEN]) for text in texts]
+        ids = [list(text.encode()[:: self._every]) for text in texts]
         Null.encoding_seconds += time.thread_time() - began
         return ids
 
@@ -68,3 +73,6 @@ class NullPlugin:
     def qaqfilter_backends() -> Iterator[Component[Backend]]:
         """``models: {name: {use: zeros}}``."""
         yield Component("zeros", NullOptions, Null, "computes nothing")
+
+
+qaqfilter_backends = NullPlugin.qaqfilter_backends  # where this file is a `--plugin`
