@@ -25,6 +25,7 @@ from qaqfilter.testing import (
 from qaqfilter_llamacpp import LlamaCppOptions
 from qaqfilter_ngram import NgramOptions
 from qaqfilter_ngram.backend import NgramBackend
+from qaqfilter_ray.muting import muted_start
 from qaqfilter_transformers import TransformersOptions
 from tiny_models import export_gguf, make_model
 
@@ -294,6 +295,17 @@ class TestPrompts(PromptContract):
 
 
 class TestExecutors(ExecutorContract):
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def cluster(cls):
+        """Ray, started once for all rules: the executor goes to the cluster that is there."""
+        import ray
+
+        with muted_start():
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
     @pytest.fixture(params=offered("executor"))
     def component(self, request):
         return request.param

@@ -6,7 +6,9 @@ without a fault, from which they are made, have to pass.
 
 from __future__ import annotations
 
+import pickle
 import random
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from html import escape
 from itertools import count
@@ -18,9 +20,11 @@ import pytest
 from pydantic import BaseModel, Field
 
 from qaqfilter import (
+    BackendError,
     BadRecord,
     Component,
     Decisions,
+    Divisible,
     Need,
     Needs,
     Options,
@@ -45,6 +49,7 @@ from qaqfilter.testing import (
     SourceContract,
     VerbatimSinkContract,
 )
+from qaqfilter.testing.executors import Numbered
 from qaqfilter_ngram import NgramOptions
 from qaqfilter_ngram.backend import NgramBackend
 
@@ -944,6 +949,64 @@ def executor(breaks, made):
 executor(None, Straight)
 
 
+class Elsewhere(Straight):
+    """Right: what can be divided is scored by a stage that was pickled."""
+
+    def score(self, stage, windows):
+        if not isinstance(windows, Divisible):
+            yield from super().score(stage, windows)
+            return
+        shared, ranges, _ = windows.divided()
+        for one in ranges:
+            for answer in Straight.score(
+                self, pickle.loads(pickle.dumps(stage)), shared.windows(one)
+            ):
+                stage.progress(len(answer.rows), 0)
+                yield answer
+
+
+executor(None, Elsewhere)
+
+
+class LosesARange(Elsewhere):
+    def score(self, stage, windows):
+        for answer in super().score(stage, windows):
+            if not (isinstance(windows, Divisible) and answer.rows[0] >= 24):
+                yield answer
+
+
+def _silent(records, tokens):
+    pass
+
+
+class SaysNothing(Elsewhere):
+    def score(self, stage, windows):
+        far = isinstance(windows, Divisible)
+        yield from super().score(replace(stage, progress=_silent) if far else stage, windows)
+
+
+class SwallowsElsewhere(Elsewhere):
+    def score(self, stage, windows):
+        with suppress(BackendError) if isinstance(windows, Divisible) else nullcontext():
+            yield from super().score(stage, windows)
+
+
+class AnswersNothing(Elsewhere):
+    """One window at least, whatever there is."""
+
+    def score(self, stage, windows):
+        if isinstance(windows, Divisible) and not windows.divided().windows:
+            windows = Numbered(1)
+        yield from super().score(stage, windows)
+
+
+DIVIDED, AFAR = "test_divisible_windows_are_answered_once", "test_a_failure_elsewhere_is_passed_on"
+executor(DIVIDED, LosesARange)
+executor("test_progress_is_told_wherever_the_work_is", SaysNothing)
+executor(AFAR, SwallowsElsewhere)
+executor("test_no_divisible_windows_no_answers", AnswersNothing)
+
+
 class Repeats(Straight):
     def score(self, stage, windows):
         for n, answer in enumerate(super().score(stage, windows)):
@@ -962,7 +1025,7 @@ class Halves(Straight):
 
 
 for wrong in (Repeats, Halves):
-    executor("test_every_window_is_answered_once", wrong)
+    executor(("test_every_window_is_answered_once", DIVIDED), wrong)
 
 
 class Sums(Straight):
@@ -980,7 +1043,7 @@ class NoFacts(Straight):
 
 
 for wrong in (Sums, NoFacts):
-    executor("test_scores_are_handed_on_whole", wrong)
+    executor(("test_scores_are_handed_on_whole", DIVIDED), wrong)
 
 
 class NeverLeaves(Straight):
@@ -1045,8 +1108,8 @@ class Rewords(Straight):
             raise RuntimeError("a worker died") from error
 
 
-executor("test_a_failure_is_passed_on", Hushes)
-executor(("test_a_failure_is_passed_on", FREED[0]), Rewords)
+executor(("test_a_failure_is_passed_on", AFAR), Hushes)
+executor(("test_a_failure_is_passed_on", FREED[0], AFAR), Rewords)
 
 
 class Collects(Straight):
@@ -1068,7 +1131,7 @@ class NeedsWindow(Straight):
             yield from score(coming)
 
 
-executor("test_no_windows_no_answers", NeedsWindow)
+executor(("test_no_windows_no_answers", "test_no_divisible_windows_no_answers"), NeedsWindow)
 
 
 # --- damages ----------------------------------------------------------------------------

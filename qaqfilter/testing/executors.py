@@ -1,10 +1,14 @@
-"""The contract of executors: every window once, and the model freed whatever happens."""
+"""The contract of executors: every window once, and the model freed whatever happens.
+
+Windows come in two kinds: those of this process alone, which are scored here, and divisible ones,
+whose scores may come from anywhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,7 @@ import pytest
 
 from qaqfilter.costs import Cost
 from qaqfilter.errors import BackendError
-from qaqfilter.execution import Executor, WindowScores
+from qaqfilter.execution import Divided, Executor, Starts, WindowScores
 from qaqfilter.protocols import Component
 from qaqfilter.testing.components import ComponentContract
 from qaqfilter.testing.rules import rule
@@ -23,6 +27,10 @@ HOOK = "qaqfilter_executors"
 SIZE = 3
 
 
+def _nothing(records: int, tokens: int) -> None:
+    """Nobody watches."""
+
+
 @dataclass(slots=True)
 class CountingStage:
     """A stage without a model. It counts how often it was opened and left; window `fails` fails."""
@@ -31,7 +39,11 @@ class CountingStage:
     fails: int | None = None
     opened: int = 0
     left: int = 0
-    progress: Callable[[int, int], None] = lambda records, tokens: None
+    progress: Callable[[int, int], None] = _nothing
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Elsewhere nobody watches, as with a stage of a run."""
+        return CountingStage, (self.model, self.fails)
 
     def open(self) -> CountingStage:
         """As the core's own stage: what it gives yields a WindowScores for each window."""
@@ -57,7 +69,36 @@ class CountingStage:
             )
             cut = np.zeros(size, dtype=np.int64)
             columns, facts = {"answer": sums}, {"window": window.index}
+            self.progress(size, 0)
             yield WindowScores(window.rows, columns, cut, Cost(), 64, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """So many windows that can be divided: two to a range, read wherever the ranges go."""
+
+    number: int
+
+    def __iter__(self) -> Iterator[Window]:
+        return windows(self.number)
+
+    def divided(self) -> Divided:
+        """Pairs of windows."""
+        return Divided(self, range(0, self.number, 2), self.number)
+
+    def windows(self, part: int) -> Iterator[Window]:
+        """Those of a range."""
+        return (window for window in self if part <= window.index < part + 2)
+
+
+class Anywhere:
+    """A run that lacks nothing."""
+
+    models = ("counted",)
+
+    def problems(self) -> Sequence[str]:
+        """Nothing is missing on any machine."""
+        return ()
 
 
 def windows(number: int, taken: list[int] | None = None) -> Iterator[Window]:
@@ -73,10 +114,14 @@ class ExecutorContract(ComponentContract):
     """Override `component`, and `options` if it has any."""
 
     @pytest.fixture
-    def executor(self, component: Component[Any], config: Any) -> Executor:
-        """The executor under test."""
+    def executor(self, component: Component[Any], config: Any) -> Iterator[Executor]:
+        """The executor under test, started where it has something to start."""
         made: Executor = component.create(config)
-        return made
+        if not isinstance(made, Starts):
+            yield made
+            return
+        with made.start(Anywhere(), lambda text: None):
+            yield made
 
     @rule(HOOK)
     def test_every_window_is_answered_once(self, executor: Executor) -> None:
@@ -142,6 +187,43 @@ class ExecutorContract(ComponentContract):
         next(answers)
         assert len(taken) < 1000, "all windows were read before the first was answered"
         list(answers)
+
+    @rule(HOOK)
+    def test_divisible_windows_are_answered_once(self, executor: Executor) -> None:
+        """Ranges of `windows.divided()`, scored anywhere, come to one `WindowScores` a window."""
+        answers = list(executor.score(CountingStage(), Numbered(9)))
+        rows = sorted(tuple(answer.rows.tolist()) for answer in answers)
+        expected = [tuple(window.rows.tolist()) for window in windows(9)]
+        assert rows == expected, f"rows {rows} were answered"
+        for answer in answers:
+            sums = answer.columns["answer"].logprob
+            assert (sums == -answer.rows - 1.0).all(), f"{sums} for the rows {answer.rows}"
+            window = answer.facts.get("window")
+            assert window == answer.rows[0] // SIZE, f"facts {answer.facts} with {answer.rows}"
+
+    @rule(HOOK)
+    def test_progress_is_told_wherever_the_work_is(self, executor: Executor) -> None:
+        """A stage calls `progress` in the run's own process; elsewhere the executor has to."""
+        done: list[int] = []
+        stage = replace(CountingStage(), progress=lambda records, tokens: done.append(records))
+        list(executor.score(stage, Numbered(9)))
+        assert sum(done) == 9 * SIZE, f"{sum(done)} of {9 * SIZE} records were reported"
+
+    @rule(HOOK)
+    def test_a_failure_elsewhere_is_passed_on(self, executor: Executor) -> None:
+        """What a stage raises in a worker ends the run: it comes out of `score` as it is."""
+        try:
+            list(executor.score(CountingStage(fails=6), Numbered(9)))
+        except BackendError as error:
+            assert "the model failed" in str(error), f"{error}"
+        else:
+            raise AssertionError("a stage failed, and `score` ended as if nothing had happened")
+
+    @rule(HOOK)
+    def test_no_divisible_windows_no_answers(self, executor: Executor) -> None:
+        """Without windows there are no answers, from nowhere."""
+        answers = list(executor.score(CountingStage(), Numbered(0)))
+        assert answers == [], f"{answers!r}"
 
     @rule(HOOK)
     def test_no_windows_no_answers(self, executor: Executor) -> None:
