@@ -34,13 +34,12 @@ A_FILE = 250_000
 
 
 def write_records(folder: Path, records: int) -> None:
-    """Queries and answers of some forty bytes, no two alike, in files of 250,000."""
+    """Queries and answers of seven bytes, no two alike, in files of 250,000."""
     folder.mkdir()
     for first in range(0, records, A_FILE):
         with (folder / f"{first // A_FILE:05}.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(
-                f'{{"query": "sort the list {number * 7919 % records:09}", '
-                f'"answer": "return sorted(items)[{number:09}]"}}\n'
+                f'{{"query": "{number * 7919 % records:07x}", "answer": "{number:07x}"}}\n'
                 for number in range(first, min(first + A_FILE, records))
             )
 
