@@ -10,6 +10,7 @@ The peer is numpy's sort of the whole column. Needs `pip install datasketches`.
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 import time
 from pathlib import Path
@@ -35,7 +36,7 @@ def main() -> None:
     # As RMI is: a bell with a long tail on one side.
     draw = np.random.default_rng(0)
     values = draw.normal(0.3, 0.4, rows) + draw.exponential(0.3, rows)
-    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     with tempfile.TemporaryDirectory(prefix="qaqfilter-quantiles-") as name:
         for number, part in enumerate(np.array_split(values, FILES)):

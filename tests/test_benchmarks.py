@@ -22,8 +22,11 @@ MODULES = (
     "llamacpp_settings",
     "memory",
     "million",
+    "quantiles",
     "report",
+    "scale",
     "transformers",
+    "workers",
 )
 
 

@@ -169,6 +169,12 @@ def test_the_smallest_quota_counts(tmp_path, monkeypatch, limits, expected):
         (root / group / "cpu.max").write_text(text + "\n")
     assert cpu_quota(membership, root) == expected
     assert cpu_quota(tmp_path / "none", root) is None
+    monkeypatch.setattr("qaqfilter_llamacpp.machine.physical_cores", lambda: 8)
+    monkeypatch.setattr("qaqfilter_llamacpp.machine.cpu_quota", lambda: None)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert usable_cores() == 8
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # as Ray sets it for a worker
+    assert usable_cores() == 3
     monkeypatch.setattr("qaqfilter_llamacpp.machine.cpu_quota", lambda: 0.5)
     assert usable_cores() == 1
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qaqfilter import SourceError, UsageError
+from qaqfilter import SourceError, UsageError, portable
 from qaqfilter.in_memory import InMemory, recipe_of
 from qaqfilter.manager import load_plugins
 from qaqfilter.portable import SharedWindows, packed, unpacked
@@ -275,3 +275,33 @@ def test_a_worker_without_the_plugin_says_so(tmp_path, shared) -> None:
         env={**os.environ, "QAQFILTER_BLOCK_PLUGINS": "jsonl"},
     )
     assert b"no source is called 'jsonl'" in done.stderr
+
+
+def test_what_a_machine_lacks_is_told_without_reading(tmp_path, monkeypatch) -> None:
+    """Asked where the worker will be: here a model at a hub that nobody reaches."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+    path = tmp_path / "recipe.yaml"
+    text = RECIPE % ("jsonl", "nothing-here.jsonl")
+    path.write_text(text.replace("{use: ngram}", '{use: reference, model: "hf:no/body"}'))
+    manager = load_plugins()
+    package = pickle.loads(pickle.dumps(packed(load_recipe(path, manager), manager)))
+    assert package.models == ["toy"]
+    (problem,) = package.problems()
+    assert problem.startswith("models.toy.model: ") and "no/body" in problem
+
+
+def test_a_file_of_the_recipe_that_is_not_there_is_told(tmp_path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("some words to fit on")
+    path = tmp_path / "recipe.yaml"
+    text = RECIPE % ("jsonl", "nothing-here.jsonl")
+    path.write_text(text.replace("{use: ngram}", "{use: ngram, fit: [corpus.txt]}"))
+    manager = load_plugins()
+    package = packed(load_recipe(path, manager), manager)
+    assert package.problems() == []
+    corpus.unlink()
+    elsewhere = pickle.loads(pickle.dumps(package))
+    portable._LATEST.clear()
+    (problem,) = elsewhere.problems()
+    assert "models.toy.fit.0: no such file" in problem and "corpus.txt" in problem

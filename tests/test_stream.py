@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qaqfilter import BadRecord, Origin, Record, SourceError
+from qaqfilter.input_parts import digest_of_row
 from qaqfilter.recipe_keys import InputKeys
 from qaqfilter.stream import CHECK_EVERY, RecordStream
 
@@ -97,3 +98,25 @@ def test_ids_that_stand_twice() -> None:
     stream = RecordStream(source, InputKeys())
     stream.survey(lambda item: None, lambda records, tokens: None)
     assert stream.duplicate_ids == {"a", "b"}
+
+
+def test_what_kills_who_scores_it_is_a_bad_record_in_every_read() -> None:
+    """By its bytes, wherever it stands; the parts remember it for whoever reads by them."""
+    source, before = surveyed(9, bad=(3,))
+    killers = {digest_of_row(b"r%d" % n): f"kills {n}" for n in (5, 70)}
+    stream = RecordStream(source, InputKeys(max_errors=5), set_aside=killers)
+    quarantined: list[BadRecord] = []
+    stream.survey(quarantined.append, lambda records, tokens: None)
+    assert [(item.error, item.row) for item in quarantined] == [
+        ("bad", b"bad3"),
+        ("kills 5", b"r5"),
+    ]
+    assert (stream.records, stream.bad) == (7, 2)
+    ids = [record.id for record in stream.read()]
+    assert ids == ["r0", "r1", "r2", "r4", "r6", "r7", "r8"]
+    (part,) = stream.parts
+    assert part.set_aside == {digest_of_row(b"r5"): "kills 5"}
+    assert part.digest == before.parts[0].digest  # the input is the same
+    later = RecordStream(source, InputKeys(), parts=stream.parts)
+    assert [record.id for record in later.read()] == ids
+    assert [record.id for record in later.read_from(0)] == ids

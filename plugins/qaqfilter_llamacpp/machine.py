@@ -36,11 +36,14 @@ def usable_cores() -> int:
     """Physical cores that this process may use, at least 1 and at most its quota of CPU time.
 
     Two hyperthreads share the units that multiply, so they count as one core where the system
-    tells. A thread beyond the quota is stopped again and again, and the others wait for it.
+    tells. A thread beyond the quota is stopped again and again, and the others wait for it. Not
+    more than OMP_NUM_THREADS, by which whoever starts several processes divides the machine.
     """
     quota = cpu_quota()
     cores = physical_cores()
-    return cores if quota is None else max(1, min(cores, int(quota)))
+    if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit():
+        cores = min(cores, int(given))
+    return max(1, cores if quota is None else min(cores, int(quota)))
 
 
 def physical_cores() -> int:
