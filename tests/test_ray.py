@@ -10,6 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,6 +21,8 @@ from qaqfilter_ray.cluster import Node as There
 from qaqfilter_ray.ledger import DEATHS, Ledger, Piece
 from qaqfilter_ray.options import RayOptions
 from ray_cluster import QAQFILTER, Marked, Node, cluster, kill
+from s3_server import s3_server
+from tiny_models import make_model
 
 WORDS = "the a list of numbers sort reverse python return count string loop tree graph".split()  # noqa: SIM905
 RECIPE = """
@@ -178,6 +182,48 @@ def test_tokenising_apart_gives_the_same(two_thousand, address) -> None:
     same(folder / "local", folder / "apart")
 
 
+def test_parquet_in_a_bucket_goes_to_shards(two_thousand, tmp_path) -> None:
+    """What fsspec reads, workers read; what is written has the shards that the recipe asks for."""
+    rows = [
+        json.loads(line)
+        for path in sorted((two_thousand.parent / "in").iterdir())
+        for line in path.read_text().splitlines()
+    ]
+    with s3_server() as server:
+        system = server.system()
+        for number in range(4):
+            with system.open(f"bucket/in/{number}.parquet", "wb") as file:
+                pq.write_table(pa.Table.from_pylist(rows[number * 100 : number * 100 + 100]), file)
+        recipe = recipe_of(tmp_path, "s3://bucket/in/*.parquet")
+        words = ("--set", "input.use=parquet", "--set", "output.shard_rows=50")
+        run(recipe, *words, "--set", "output.path=local", "--set", "run.store=false")
+        run(recipe, *words, "--set", ray())  # a cluster of its own has the bucket's keys
+    names = [f"kept-0000{number}.jsonl" for number in range(4)]
+    assert sorted(path.name for path in (tmp_path / "out").glob("kept*")) == names
+    for name in (*names, "rejected.jsonl", "scores.parquet"):
+        here, there = (tmp_path / at / name for at in ("out", "local"))
+        assert here.read_bytes() == there.read_bytes(), name
+
+
+def test_a_torch_model_gives_the_same_within_its_tolerance(two_thousand, address, tmp_path) -> None:
+    make_model(tmp_path / "llama")
+    shutil.copytree(two_thousand.parent / "in", tmp_path / "in")
+    recipe = recipe_of(tmp_path, str(tmp_path / "in" / "*.jsonl"), window=16)
+    model = json.dumps({"use": "transformers", "model": str(tmp_path / "llama"), "device": "cpu"})
+    words = ("--limit", "64", "--set", f"models.strong={model}", "--set", "run.store=false")
+    # Tokenised apart from the model, as where it is on a GPU.
+    shared = ray(address=address, num_cpus=0.5, tokenizers=1)
+    run(recipe, *words, "--set", "output.path=local")
+    run(recipe, *words, "--set", shared)
+    here, there = (pq.read_table(tmp_path / at / "scores.parquet") for at in ("out", "local"))
+    assert here.column_names == there.column_names
+    name = "strong.query_given_answer.logprob"
+    ours, theirs = (np.array(table[name]) for table in (here, there))
+    assert len(ours) == 64 and np.isfinite(ours).all()
+    assert np.abs(ours - theirs).max() < 1e-3  # of sums of hundreds of nats, in float32
+    assert here["id"].equals(there["id"])
+
+
 def test_what_a_worker_raises_ends_the_run(two_thousand, address, tmp_path) -> None:
     folder = tmp_path / "in"
     shutil.copytree(two_thousand.parent / "in", folder)
@@ -334,6 +380,12 @@ def test_what_does_not_fit_is_told_before_anything_is_read(
 def test_a_cluster_that_is_not_there_is_told(two_thousand) -> None:
     words = ("--set", "output.path=never", "--set", ray(address="127.0.0.1:1"))
     assert "no Ray cluster can be joined at '127.0.0.1:1'" in run(two_thousand, *words, code=2)
+
+
+def test_ray_client_is_refused(two_thousand) -> None:
+    words = ("--set", "output.path=never", "--set", ray(address="ray://127.0.0.1:10001"))
+    text = run(two_thousand, *words, code=2)
+    assert "is Ray Client" in text and "ray job submit" in text
 
 
 def test_what_a_node_lacks_is_told_before_anything_is_read(two_thousand) -> None:

@@ -41,11 +41,14 @@ class Node:
 
 
 @contextmanager
-def joined(address: str | None) -> Iterator[None]:
-    """Be in a cluster; one that is started here ends with it. Raises UsageError."""
+def joined(address: str | None) -> Iterator[str]:
+    """Be in a cluster, and know its dashboard's address, empty where there is none.
+
+    A cluster that is started here ends with it. Raises UsageError.
+    """
     if ray.is_initialized():  # whoever did it, as in a notebook, goes on to use it
         with muted():
-            yield
+            yield ""
         return
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
@@ -54,7 +57,7 @@ def joined(address: str | None) -> Iterator[None]:
         if address is not None:
             _knock(address)
         with muted_start():
-            ray.init(address, **settings)
+            context = ray.init(address, **settings)
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"run.executor.address: no Ray cluster can be joined at {address!r}: {error}; start "
@@ -63,14 +66,20 @@ def joined(address: str | None) -> Iterator[None]:
         ) from error
     try:
         with muted():
-            yield
+            yield context.dashboard_url or ""
     finally:
         ray.shutdown()
 
 
 def _knock(address: str) -> None:
     """Raise OSError where nobody listens: Ray itself would wait for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"run.executor.address: {address!r} is Ray Client, which Ray Data does not go through: "
+            "run qaqfilter on a node of the cluster with address: auto, or hand it in with "
+            "`ray job submit -- qaqfilter run ...`"
+        )
+    host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 

@@ -36,13 +36,13 @@ class RayExecutor:
         self._tell = tell
         models = run.models
         check_names(self._options, models)
-        with joined(self._options.address), _quiet():
+        with joined(self._options.address) as dashboard, _quiet():
             there = nodes()
             for model in models:
                 crews(self._options, [model], there)
             check_nodes(run, self._options, models)
             cpus, gpus = (sum(getattr(n, what) for n in there) for what in ("cpus", "gpus"))
-            where = f"; watch it at http://{url}" if (url := _dashboard()) else ""
+            where = f"; watch it at http://{dashboard}" if dashboard else ""
             count = f"{len(there)} node{'s' * (len(there) != 1)}"
             tell(f"Ray: {count} with {cpus:g} CPUs and {gpus:g} GPUs{where}")
             yield
@@ -95,11 +95,6 @@ class RayExecutor:
                 self._tell(f"{died} workers died at work; what they had begun was scored again")
         except ray.exceptions.RayError as error:
             raise BackendError(f"Ray gave the work up: {type(error).__name__}: {error}") from error
-
-
-def _dashboard() -> str:
-    url: str = ray.get_runtime_context().worker.node.address_info.get("webui_url") or ""
-    return url
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class RayOptions(WorkerOptions):
     address: str | None = Field(
         None,
         description=(
-            "A running cluster: `auto`, `host:6379` or `ray://host:10001`. Default: one of this "
+            "A running cluster: `auto` on one of its nodes, or `host:6379`. Default: one of this "
             "machine alone, started for the run and stopped after it."
         ),
     )
