@@ -34,7 +34,14 @@ class Marked:
 
     def processes(self, *titles: str) -> list[int]:
         """Those whose title begins in one of these ways; all if there are none."""
-        found = []
+        return list(self._found(titles))
+
+    def titles(self, *titles: str) -> list[str]:
+        """Their titles."""
+        return list(self._found(titles).values())
+
+    def _found(self, titles: tuple[str, ...]) -> dict[int, str]:
+        found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 marked = self.mark.encode() in (folder / "environ").read_bytes()
@@ -42,7 +49,7 @@ class Marked:
             except OSError:
                 continue
             if marked and (not titles or title.startswith(titles)):
-                found.append(int(folder.name))
+                found[int(folder.name)] = title
         return found
 
     def workers(self) -> list[int]:
@@ -70,7 +77,10 @@ class Node(Marked):
 
     def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         super().__init__()
-        command = [RAY, "start", "--num-gpus=0", "--disable-usage-stats", *options]
+        gpus = (
+            [] if any(option.startswith("--num-gpus") for option in options) else ["--num-gpus=0"]
+        )
+        command = [RAY, "start", "--disable-usage-stats", *gpus, *options]
         if "--head" in options:
             command += ["--include-dashboard=false", f"--temp-dir={folder}"]
         subprocess.run(

@@ -355,6 +355,32 @@ def test_two_nodes_work_and_one_may_leave(tmp_path) -> None:
             other.kill()
 
 
+def test_models_are_on_nodes_with_gpus_and_the_rest_is_not(tmp_path) -> None:
+    """The GPU is one that Ray was told of; what is tested is who goes where."""
+    write_records(tmp_path / "in", 2000, 5)
+    recipe = recipe_of(tmp_path, str(tmp_path / "in" / "*.jsonl"), window=32)
+    run(recipe, "--set", "output.path=local", "--set", "run.store=false")
+    with cluster(1) as (address, folder):
+        other = Node(folder, f"--address={address}", "--num-cpus=2", "--num-gpus=1")
+        try:
+            half = ray(address=address, num_gpus=0.5)
+            going = qaqfilter("run", recipe, "--set", half, "--set", "run.store=false")
+            seen = set()
+            while going.poll() is None:
+                with_gpu = other.titles("ray::MapWorker", "ray::ReadRanges")
+                seen |= {"Scorer" if "Scorer" in title else title for title in with_gpu}
+                time.sleep(0.1)
+            text = said(going)
+        finally:
+            other.kill()
+    same(tmp_path / "local", tmp_path / "out")
+    assert "2 nodes with 3 CPUs and 1 GPUs" in text
+    assert "scoring (strong, weak): 4000/4000 records" in text
+    assert seen == {"Scorer"}
+    workers = [name for model in models_of(tmp_path / "out") for name in model["workers"]]
+    assert len(workers) == 2 and len({name.split()[1] for name in workers}) == 1, workers
+
+
 # --- before it starts -------------------------------------------------------------------
 
 

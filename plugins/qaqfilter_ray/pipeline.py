@@ -15,7 +15,7 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from qaqfilter import Divided, QaqfilterError, Stage
-from qaqfilter_ray.cluster import Crew
+from qaqfilter_ray.cluster import Crew, Node, nodes
 from qaqfilter_ray.ledger import Ledger
 from qaqfilter_ray.rows import Failure, Row
 from qaqfilter_ray.worker import Scorer, Tokenizer
@@ -64,15 +64,17 @@ def pipeline(
     stages: Sequence[Stage], divided: Divided, sizes: Sequence[Crew], ledger: Any
 ) -> Dataset:
     """A data set of one row for each window, with the answer of every stage."""
-    # Ray Data runs read tasks on CPUs that no actor holds, and where there are none it waits for
-    # ever. So a read task claims no CPU; that as many run as there are CPUs left is our own doing.
+    # Ray Data runs tasks on CPUs that no actor holds, and where there are none it waits for ever.
+    # So who reads or tokenises claims no CPU; that only as many read as CPUs are left is our doing.
     cpus = ray.cluster_resources().get("CPU", 1)
     left = int(cpus - sum(crew.size * crew.cpus + crew.tokenizers for crew in sizes))
+    beside = _beside_gpus(nodes())
     data: Dataset = ray.data.read_datasource(
         Ranges(divided),
         concurrency=max(1, left),
         num_cpus=0,
         override_num_blocks=len(divided.ranges),
+        **beside,
     )
     for number, (stage, crew) in enumerate(zip(stages, sizes, strict=True)):
         travelling = pickle.dumps(stage)
@@ -83,7 +85,8 @@ def pipeline(
                 batch_size=1,
                 batch_format="pyarrow",
                 compute=ActorPoolStrategy(size=min(crew.tokenizers, divided.windows)),
-                num_cpus=1,
+                num_cpus=0,
+                **beside,
             )
         data = data.map_batches(
             Scorer,
@@ -95,3 +98,14 @@ def pipeline(
             num_gpus=crew.gpus or None,
         )
     return data
+
+
+def _beside_gpus(there: Sequence[Node]) -> dict[str, Any]:
+    """Where to read and to tokenise: on nodes without GPUs if there are any, else anywhere."""
+    without = [node.id for node in there if not node.gpus]
+    if len(without) in (0, len(there)):
+        return {}
+    return {
+        "label_selector": {"ray.io/node-id": f"in({','.join(without)})"},
+        "fallback_strategy": [{"label_selector": {}}],
+    }
