@@ -44,6 +44,7 @@ from qaqfilter.testing import (
     SinkContract,
     SourceContract,
     VerbatimSinkContract,
+    tiny_records,
 )
 from qaqfilter_ngram import NgramOptions
 from qaqfilter_ngram.backend import NgramBackend
@@ -1246,8 +1247,8 @@ page("test_a_run_may_have_kept_nothing", NeedsKept)
 class Ngram(NgramBackend):
     """A backend without a fault."""
 
-    def __init__(self):
-        super().__init__(NgramOptions(), HereResources())
+    def __init__(self, order=2):
+        super().__init__(NgramOptions(order=order), HereResources())
 
     def logprobs(self, sequences):
         return self.spoilt(sequences, super().logprobs(sequences))
@@ -1257,7 +1258,7 @@ class Ngram(NgramBackend):
 
 
 def backend(breaks, made):
-    put(BackendContract, breaks, backend=made())
+    put(BackendContract, breaks, backend=made(), other_backends=[made(order=3)])
 
 
 backend(None, Ngram)
@@ -1344,6 +1345,20 @@ class Batches(Ngram):
         return [self.encode(text.strip(), markup=markup) for text in texts]
 
 
+class Silent(Ngram):
+    """Its options are left out of its facts."""
+
+    facts = property(lambda self: {"backend": "silent"}, lambda self, value: None)
+
+
+class Elsewhere(NgramBackend):
+    """Has seen another text than those that the contract tries; without a fault."""
+
+    def __init__(self, fitted):
+        records = [replace(record, query="", answer=fitted) for record in tiny_records()]
+        super().__init__(NgramOptions(cache=0), HereResources(records))
+
+
 NEIGHBOURS = "test_neighbours_and_order_change_nothing"
 SPANS = "test_one_array_a_span_as_long_as_the_span"
 SHORT = ("test_spans_that_overlap_agree", "test_the_context_is_used", NEIGHBOURS)
@@ -1353,10 +1368,18 @@ backend("test_log_probabilities_are_finite_and_not_positive", Positive)
 backend("test_spans_that_overlap_agree", ByPlace)
 for wrong in (Backwards, Loses, Neighbours):
     backend(NEIGHBOURS, wrong)
-backend("test_the_context_is_used", Deaf)
+put(BackendContract, "test_the_context_is_used", backend=Deaf(), other_backends=())
 backend("test_too_long_raises", Cuts)
 backend("test_no_sequences_no_answers", NeedsSome)
 backend("test_encoding_is_a_function_of_the_text", Fills)
 backend("test_facts_make_a_fingerprint", Moody)
 backend("test_places_are_those_of_the_tokens", Astray)
 backend("test_a_batch_of_texts_is_encoded_as_each_alone", Batches)
+FACTS = "test_other_numbers_have_other_facts"
+backend(FACTS, Silent)
+put(BackendContract, FACTS, backend=Ngram())
+put(BackendContract, FACTS, backend=Ngram(), other_backends=[Ngram()])
+put(BackendContract, None, backend=Ngram(), other_backends=())
+elsewhere = {"backend": Elsewhere("ubub"), "other_backends": [Elsewhere("obob")]}
+put(BackendContract, "test_the_context_is_used", **elsewhere)
+put(BackendContract, None, contexts=("u", "o", "b"), **elsewhere)

@@ -9,9 +9,19 @@ class TestMyBackend(BackendContract):
         backend = MyBackend(...)
         yield backend
         backend.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls):
+        other = MyBackend(... another model ...)
+        yield [other]
+        other.close()
 """
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -43,6 +53,10 @@ def sequences_of(backend: Backend) -> list[TokenSequence]:
     return found
 
 
+CONTEXTS = ("7 7 7 7", "a b c d", " 7")
+"""Two contexts and what comes after either: most models were moved by one of them."""
+
+
 def scored_alone(backend: Backend, sequences: list[TokenSequence]) -> list[tuple[Floats, ...]]:
     """Every sequence scored in a call of its own."""
     return [tuple(backend.logprobs([sequence])[0]) for sequence in sequences]
@@ -58,6 +72,22 @@ class BackendContract:
     def backend(cls) -> Backend:
         """The backend under test; override this."""
         raise NotImplementedError("override the fixture `backend`")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls) -> Iterable[Backend] | None:
+        """Backends that give other numbers: another model, another value of each option that moves
+        one. Override this; ``()`` where no numbers but those of `backend` can be had.
+        """
+        return None
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def contexts(cls) -> tuple[str, str, str]:
+        """Two contexts, and a text whose last token the model likes better after one of them.
+        Override this where the model was made for the test and has seen none of `CONTEXTS`.
+        """
+        return CONTEXTS
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -122,16 +152,18 @@ class BackendContract:
                 assert off <= self.tolerance, f"sequence {index} is off by {off:g} nats a token"
 
     @rule(HOOK)
-    def test_the_context_is_used(self, backend: Backend) -> None:
-        """A token's log-probability depends on what stands before it. A model that was made for
-        this test has to have seen one of its texts, "7 7 7 7" and "a b c d".
+    def test_the_context_is_used(self, backend: Backend, contexts: tuple[str, str, str]) -> None:
+        """A token's log-probability depends on what stands before it. A model that has seen none
+        of the texts tried here gets others by the fixture `contexts`.
         """
-        last = backend.encode(" 7", markup=False)[-1]
-        sums = []
-        for first in ("7 7 7 7", "a b c d"):
-            ids = (backend.start_token, *backend.encode(first, markup=False), last)
-            sums.append(backend.logprobs([TokenSequence(ids, ((len(ids) - 1, len(ids)),))])[0][0])
-        assert sums[0] != sums[1], f"{sums[0]} for ' 7' after either of the two"
+        *befores, text = contexts
+        last = backend.encode(text, markup=False)[-1]
+        found = []
+        for before in befores:
+            ids = (backend.start_token, *backend.encode(before, markup=False), last)
+            found.append(backend.logprobs([TokenSequence(ids, ((len(ids) - 1, len(ids)),))])[0][0])
+        one, other = befores
+        assert found[0] != found[1], f"{found[0]} for {text!r} after {one!r} as after {other!r}"
 
     @rule(HOOK)
     def test_too_long_raises(self, backend: Backend) -> None:
@@ -182,6 +214,32 @@ class BackendContract:
         assert fingerprint(backend.facts) == before, "scoring changed them"
 
     @rule(HOOK)
+    def test_other_numbers_have_other_facts(
+        self,
+        backend: Backend,
+        alone: list[tuple[Floats, ...]],
+        other_backends: Iterable[Backend] | None,
+    ) -> None:
+        """Models that give other numbers have other `facts`: scores are stored by them, so a fact
+        that is missing brings the numbers of another model.
+        """
+        assert other_backends is not None, (
+            "no other model to compare with: override the fixture `other_backends` with models "
+            "that differ in their file, and in each option that moves a number; or with () "
+            "where there is nothing that could differ"
+        )
+        for n, other in enumerate(other_backends):
+            name = f"other_backends[{n}]"
+            theirs = scored_alone(other, sequences_of(other))
+            assert not _agree(alone, theirs, self.tolerance), (
+                f"{name} gives the numbers of `backend`, so that it shows nothing: give it "
+                "another model, or an option that moves a number"
+            )
+            assert fingerprint(other.facts) != fingerprint(backend.facts), (
+                f"{name} gives other numbers by the same facts, {dict(other.facts)}"
+            )
+
+    @rule(HOOK)
     def test_a_batch_of_texts_is_encoded_as_each_alone(self, backend: Backend) -> None:
         """Where there is `encode_batch`, it gives what `encode` gives for each text."""
         if isinstance(backend, EncodesBatches):
@@ -189,3 +247,11 @@ class BackendContract:
                 together = backend.encode_batch(TEXTS, markup=markup)
                 alone = [backend.encode(text, markup=markup) for text in TEXTS]
                 assert list(together) == alone, f"markup={markup}: {together}, alone {alone}"
+
+
+def _agree(
+    some: list[tuple[Floats, ...]], others: list[tuple[Floats, ...]], tolerance: float
+) -> bool:
+    """Whether no text has another number of tokens, or a token that is off beyond the tolerance."""
+    pairs = zip(itertools.chain(*some), itertools.chain(*others), strict=True)
+    return all(len(a) == len(b) and (np.abs(a - b) <= tolerance).all() for a, b in pairs)
