@@ -672,9 +672,30 @@ def test_a_backend_that_cannot_tell_places(tmp_path, recipe, said):
     plugin.write_text(PLACELESS)
     recipe.write_text(recipe.read_text().replace("use: ngram", "use: placeless"))
     qaqfilter.run(recipe, plugins=[plugin])
-    code, out, err = said(tmp_path / "out", ids_of(tmp_path / "out")[8], "--plugin", plugin)
+    asked = (tmp_path / "out", ids_of(tmp_path / "out")[8], "--plugin", plugin)
+    code, out, err = said(*asked)
+    assert code == 0 and "even (rmi)" in out
+    assert "note: there is no heatmap" in err and "it has no `places`" in err
+    assert "error" not in err
+    code, out, _ = said(*asked, "--json")
+    data = json.loads(out)
+    assert code == 0 and data["errors"] == data["heatmaps"] == []
+    (note,) = data["notes"]
+    assert "it has no `places`" in note
+    assert said(*asked, "--html", tmp_path / "why.html")[0] == 0
+    assert "it has no `places`" in unescape((tmp_path / "why.html").read_text())
+
+
+def test_a_heatmap_that_is_asked_for_and_cannot_be_made(tmp_path, recipe, said):
+    plugin = tmp_path / "placeless_backend.py"
+    plugin.write_text(PLACELESS)
+    recipe.write_text(recipe.read_text().replace("use: ngram", "use: placeless"))
+    qaqfilter.run(recipe, plugins=[plugin])
+    (model,) = qaqfilter.load_recipe(recipe, plugins=[plugin]).models
+    asked = ("--plugin", plugin, "--model", model)
+    code, out, err = said(tmp_path / "out", ids_of(tmp_path / "out")[8], *asked)
     assert code == 1 and "even (rmi)" in out
-    assert "it has no `places`" in err
+    assert "error: there is no heatmap" in err and "it has no `places`" in err
 
 
 def test_steps_without_a_model(tmp_path, write_recipe, said):

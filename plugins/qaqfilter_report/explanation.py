@@ -14,7 +14,10 @@ from qaqfilter_report.heatmap import Cell, Heatmap, Side
 
 @dataclass(slots=True)
 class Explanation:
-    """`labels` are the ids of the record's neighbours, by row; `errors` say what there is not."""
+    """`labels` are the ids of the record's neighbours, by row.
+
+    `errors` say what there is not, and should be; `notes`, what there cannot be.
+    """
 
     run: str
     id: str
@@ -25,6 +28,7 @@ class Explanation:
     labels: Mapping[int, str]
     heatmaps: list[Heatmap] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def as_data(self) -> dict[str, Any]:
         """As plain data, for programs."""
@@ -47,6 +51,7 @@ class Explanation:
                 for one in self.heatmaps
             ],
             "errors": self.errors,
+            "notes": self.notes,
         }
 
     def _step(self, account: StepAccount) -> dict[str, Any]:

@@ -48,6 +48,10 @@ TOLERANCE = 1e-3
 """By how much, relative to it, a likelihood of a run may be off what its tokens come to here."""
 
 
+class Placeless(BackendError):  # noqa: N818 - reads as the sentence it is
+    """A backend that cannot tell which characters its tokens write: it has no such method."""
+
+
 class Piece(NamedTuple):
     """A token: which characters of its text it writes, and its log-probability (nats)."""
 
@@ -134,7 +138,7 @@ def heatmaps(
 ) -> Iterator[tuple[int, Heatmap]]:
     """Ask a model of the recipe about records, by row. Raises what opening and asking it raise.
 
-    Raises BackendError where the backend cannot tell which words its tokens are, and
+    Raises Placeless where the backend cannot tell which words its tokens are, and
     QaqfilterError where the tokens do not add up to the likelihoods of the run.
     """
     step, model = views_of(found.recipe)[view]
@@ -323,9 +327,9 @@ class _Placed:
 
     def _places(self, text: str) -> list[tuple[int, int]]:
         if not isinstance(self._backend, TellsPlaces):
-            raise BackendError(
+            raise Placeless(
                 "cannot tell which words its tokens are: it has no `places` (see "
-                "qaqfilter_backends in docs/hooks.md); --no-model shows the account alone"
+                "qaqfilter_backends in docs/hooks.md)"
             )
         return list(self._backend.places(text))
 
@@ -334,9 +338,9 @@ class _Placed:
         encoded, cut = JointEncoder(self._backend)(joint)
         whole = self._whole(joint.text)
         if encoded is None or whole is None or whole.starts is None:
-            raise BackendError(
+            raise Placeless(
                 "cannot tell where in a text its tokens begin, which this prompt needs; ask the "
-                "model through `use: transformers`, or see the account alone with --no-model"
+                "model through `use: transformers`"
             )
         # What is cut is cut off the end of the text; the tokens behind the text stay.
         inside = len(whole.ids) - whole.tail
