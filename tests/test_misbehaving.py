@@ -12,6 +12,7 @@ import pytest
 import qaqfilter
 from qaqfilter import PluginFailed, RecipeError
 from qaqfilter.cli import plugins as plugins_verb
+from qaqfilter.cli import run_cli
 from qaqfilter.manager import load_plugins
 
 HEAD = """
@@ -322,9 +323,9 @@ def test_the_command_says_so_without_a_traceback(installed, write_recipe, tmp_pa
     assert "step 'w': selector 'wrong' (mine.py) failed in score(): IndexError" in done.stderr
 
 
-def test_a_slow_import_is_told(installed, monkeypatch, capsys):
+@pytest.fixture
+def clock(monkeypatch):
     """The clock is the test's: what is measured is the time around a plugin's import."""
-    installed("import time\ntime.perf_counter(5)\n" + WATCHER.format(body="pass"))
     now = [0.0]
 
     def clock(passed=0.0):
@@ -332,6 +333,24 @@ def test_a_slow_import_is_told(installed, monkeypatch, capsys):
         return now[0]
 
     monkeypatch.setattr("time.perf_counter", clock)
+
+
+SLEEPS = "import time\ntime.perf_counter(5)\n" + WATCHER.format(body="pass")
+
+
+@pytest.mark.parametrize("verb", ["plugins", "validate", "run"])
+def test_a_file_that_is_slow_to_load_is_told(tmp_path, write_recipe, clock, capsys, verb):
+    recipe = write_recipe("  - {id: sane, use: length, keep: {min: 1}}")
+    (tmp_path / "sleeps.py").write_text(SLEEPS)
+    what = [] if verb == "plugins" else [str(recipe)]
+    assert run_cli([verb, *what, "--plugin", str(tmp_path / "sleeps.py")]) == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert f"slow: sleeps.py ({tmp_path / 'sleeps.py'}) took 5.0 s to load" in said
+    assert said.count("slow: ") == 1
+
+
+def test_a_slow_import_is_told(installed, clock, monkeypatch, capsys):
+    installed(SLEEPS)
     manager = load_plugins()
     assert manager.seconds["outside"] == 5.0
     assert {taken for name, taken in manager.seconds.items() if name != "outside"} == {0.0}

@@ -13,9 +13,7 @@ class TestMyBackend(BackendContract):
     @pytest.fixture(scope="class")
     @classmethod
     def other_backends(cls):
-        other = MyBackend(... another model ...)
-        yield [other]
-        other.close()
+        return [MyBackend(... another model, another option ...)]
 """
 
 from __future__ import annotations
@@ -53,10 +51,6 @@ def sequences_of(backend: Backend) -> list[TokenSequence]:
     return found
 
 
-CONTEXTS = ("7 7 7 7", "a b c d", " 7")
-"""Two contexts and what comes after either: most models were moved by one of them."""
-
-
 def scored_alone(backend: Backend, sequences: list[TokenSequence]) -> list[tuple[Floats, ...]]:
     """Every sequence scored in a call of its own."""
     return [tuple(backend.logprobs([sequence])[0]) for sequence in sequences]
@@ -85,9 +79,9 @@ class BackendContract:
     @classmethod
     def contexts(cls) -> tuple[str, str, str]:
         """Two contexts, and a text whose last token the model likes better after one of them.
-        Override this where the model was made for the test and has seen none of `CONTEXTS`.
+        Override this where the model was made for the test, of other texts.
         """
-        return CONTEXTS
+        return "7 7 7 7", "a b c d", " 7"
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -224,9 +218,8 @@ class BackendContract:
         that is missing brings the numbers of another model.
         """
         assert other_backends is not None, (
-            "no other model to compare with: override the fixture `other_backends` with models "
-            "that differ in their file, and in each option that moves a number; or with () "
-            "where there is nothing that could differ"
+            "no other model to compare with: override the fixture `other_backends` with models of "
+            "another file, and of other options; or with () where nothing can differ"
         )
         for n, other in enumerate(other_backends):
             name = f"other_backends[{n}]"
@@ -250,7 +243,7 @@ class BackendContract:
 
 
 def _agree(
-    some: list[tuple[Floats, ...]], others: list[tuple[Floats, ...]], tolerance: float
+    some: Iterable[tuple[Floats, ...]], others: Iterable[tuple[Floats, ...]], tolerance: float
 ) -> bool:
     """Whether no text has another number of tokens, or a token that is off beyond the tolerance."""
     pairs = zip(itertools.chain(*some), itertools.chain(*others), strict=True)
