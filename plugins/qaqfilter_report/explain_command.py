@@ -57,6 +57,8 @@ def explain(
 ) -> None:
     """Say why the record ID of the finished run in RUN was kept or not.
 
+    Of an id the beginning is enough; or write where the record stands, file:line or file#n.
+
     Every number behind the decision of each step, the record's rank and its neighbours; and for
     each token of query and answer how much likelier the other side makes it.
     """

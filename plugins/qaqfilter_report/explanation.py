@@ -63,14 +63,17 @@ class Explanation:
 
 
 def explanation(found: Reopened, label: str) -> Explanation:
-    """Of the record that is called so, without heatmaps. Raises UsageError where none is."""
+    """Of the record that is called so, or stands there, without heatmaps.
+
+    Raises UsageError where none is.
+    """
     row = found.row_of(label)
     steps = explained(found.run, [row])[row]
     beside = {one.row for step in steps for one in (*step.below, *step.above)}
     places = _places(found, beside | {row})
-    _, part, ordinal = places[row]
+    id_, part, ordinal = places[row]
     labels = {other: places[other][0] for other in beside}
-    return Explanation(str(found.where), label, row, part, ordinal, steps, labels)
+    return Explanation(str(found.where), id_, row, part, ordinal, steps, labels)
 
 
 def _places(found: Reopened, rows: set[int]) -> dict[int, tuple[str, str, int]]:
