@@ -213,6 +213,19 @@ for wrong in (Swapped, Extra):
     selector("test_score_gives_the_declared_columns_in_order", wrong)
 
 
+class Counted:
+    """Whole numbers."""
+
+    columns = ("tokens",)
+    needs = ()
+
+    def __init__(self, config):
+        pass
+
+    def score(self, table):
+        return {"tokens": np.ones(len(table), dtype=np.int64)}
+
+
 class Narrow(Gain):
     def spoilt(self, table, found):
         return {name: values.astype(np.float32) for name, values in found.items()}
@@ -223,7 +236,7 @@ class Column(Gain):
         return {name: list(values) for name, values in found.items()}
 
 
-for wrong in (Narrow, Column):
+for wrong in (Narrow, Column, Counted):
     selector("test_columns_are_float64_with_one_value_a_row", wrong)
 
 
@@ -233,6 +246,23 @@ class Long(Gain):
 
 
 selector("test_records_with_several_rows_get_a_value_a_row_or_a_record", Long)
+
+
+class Fewer(Gain):
+    """Rows without a likelihood are left out."""
+
+    def spoilt(self, table, found):
+        there = table.likelihood(*self.needs[0]).status == 0
+        return {name: values[there] for name, values in found.items()}
+
+
+LENGTHS = (
+    "test_columns_are_float64_with_one_value_a_row",
+    "test_records_with_several_rows_get_a_value_a_row_or_a_record",
+    "test_order_changes_nothing",
+    "test_undefined_is_nan",
+)
+selector(LENGTHS, Fewer)
 
 
 class Adds(Gain):
@@ -824,6 +854,7 @@ prompt(
         "test_known_likelihoods_are_requests",
         "test_the_target_is_the_side_that_is_asked_for",
         "test_the_other_side_is_given",
+        "test_a_request_is_a_function_of_its_record",
     ),
     Texts,
 )
