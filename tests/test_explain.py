@@ -695,7 +695,7 @@ from qaqfilter_ngram.backend import NgramBackend, NgramOptions
 
 
 class Placeless(NgramBackend):
-    places = None
+    {lacks} = None
 
 
 @hookimpl
@@ -704,9 +704,10 @@ def qaqfilter_backends():
 """
 
 
-def test_a_backend_that_cannot_tell_places(tmp_path, recipe, said):
+@pytest.mark.parametrize("lacks", ["places", "places = encode_whole"])
+def test_a_backend_that_cannot_tell_places(tmp_path, recipe, said, lacks):
     plugin = tmp_path / "placeless_backend.py"
-    plugin.write_text(PLACELESS)
+    plugin.write_text(PLACELESS.format(lacks=lacks))
     recipe.write_text(recipe.read_text().replace("use: ngram", "use: placeless"))
     qaqfilter.run(recipe, plugins=[plugin])
     asked = (tmp_path / "out", ids_of(tmp_path / "out")[8], "--plugin", plugin)
@@ -725,7 +726,7 @@ def test_a_backend_that_cannot_tell_places(tmp_path, recipe, said):
 
 def test_a_heatmap_that_is_asked_for_and_cannot_be_made(tmp_path, recipe, said):
     plugin = tmp_path / "placeless_backend.py"
-    plugin.write_text(PLACELESS)
+    plugin.write_text(PLACELESS.format(lacks="places"))
     recipe.write_text(recipe.read_text().replace("use: ngram", "use: placeless"))
     qaqfilter.run(recipe, plugins=[plugin])
     (model,) = qaqfilter.load_recipe(recipe, plugins=[plugin]).models

@@ -147,12 +147,27 @@ def heatmaps(
         found.recipe, manager, found.stream, step, model=model, likelihoods=LIKELIHOODS
     )
     with stage.opened() as opened:
+        with stage.culprit.blamed("telling where its tokens stand"):
+            _check_places(opened)
         for row, record in records.items():
             names = [name for name in LIKELIHOODS if _is_asked(opened, name, record)]
             stage.likelihoods, stage.tokens = tuple(names), frozenset(names)
             shown = Heatmap(view, tuple(_exchanges(stage, opened, record, row)))
             check(found.run, row, shown)
             yield row, shown
+
+
+def _check_places(opened: Opened) -> None:
+    """Before the model is asked for nothing. Raises Placeless where no prompt could be placed."""
+    if not isinstance(opened.backend, TellsPlaces | EncodesWhole):
+        raise _no_places()
+
+
+def _no_places() -> Placeless:
+    return Placeless(
+        "cannot tell which words its tokens are: it has no `places` (see "
+        "qaqfilter_backends in docs/hooks.md)"
+    )
 
 
 def _exchanges(stage: ScoringStage, opened: Opened, record: Record, row: int) -> Iterator[Exchange]:
@@ -327,10 +342,7 @@ class _Placed:
 
     def _places(self, text: str) -> list[tuple[int, int]]:
         if not isinstance(self._backend, TellsPlaces):
-            raise Placeless(
-                "cannot tell which words its tokens are: it has no `places` (see "
-                "qaqfilter_backends in docs/hooks.md)"
-            )
+            raise _no_places()
         return list(self._backend.places(text))
 
     def _joint(self, joint: Joint) -> tuple[str, list[tuple[int, int]]]:
