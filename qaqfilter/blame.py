@@ -58,12 +58,23 @@ class Plugin:
 
     def failed(self, doing: str, error: BaseException, place: str = "") -> PluginFailed:
         """The error for what it raised while `doing`; for loops, where a `with` costs too much."""
-        mend = "this is a fault of the plugin, not of the recipe: tell its author"
+        mend = self._mend()
         if isinstance(error, ValueError) and "read-only" in str(error):
-            mend = "what a run hands out is the run's own: a plugin that changes it takes a copy"
-        if self.kind in _CONTRACTS:
-            mend += f", and check it with qaqfilter.testing.{self.kind.capitalize()}Contract"
+            mend = self._mend(
+                "what a run hands out is the run's own: a plugin that changes it takes a copy"
+            )
         return PluginFailed(f"{place}{self} failed in {doing}: {_told(error)}; {mend}")
+
+    def broke(self, what: str, place: str = "") -> PluginFailed:
+        """The error for what it gave and its hook does not allow."""
+        return PluginFailed(f"{place}{self} {what}; {self._mend()}")
+
+    def _mend(
+        self, fault: str = "this is a fault of the plugin, not of the recipe: tell its author"
+    ) -> str:
+        if self.kind not in _CONTRACTS:
+            return fault
+        return f"{fault}, and check it with qaqfilter.testing.{self.kind.capitalize()}Contract"
 
 
 NOBODY = Plugin("component", "?")

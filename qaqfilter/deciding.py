@@ -65,17 +65,12 @@ def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
         else:
             found = {name: table.column(name) for name in selector.columns}
     if list(found) != list(selector.columns):
-        raise PluginFailed(
-            f"step {step.id!r}: {step.block.plugin} declares the columns "
-            f"{list(selector.columns)} and gave {list(found)}"
-        )
+        raise _broke(step, f"declares the columns {list(selector.columns)} and gave {list(found)}")
     columns = {name: _numbers(step, name, values) for name, values in found.items()}
     for name, values in columns.items():
         if values.shape not in ((len(table),), (table.records,)):
-            raise PluginFailed(
-                f"step {step.id!r}: {step.block.plugin}: column {name!r} has shape {values.shape} "
-                f"for a table of {len(table)} rows"
-            )
+            shape = f"column {name!r} has shape {values.shape} for a table of {len(table)} rows"
+            raise _broke(step, f"gave another number of values than rows: {shape}")
         if len(values) != table.records:
             columns[name] = table.combine(values)
     # An infinite score is no score: it would win or lose every comparison.
@@ -83,15 +78,19 @@ def score_step(step: Step, table: Table) -> Mapping[str, Floats]:
 
 
 def _numbers(step: Step, name: str, values: object) -> Floats:
-    """A column as float64; words, objects and complex numbers are refused."""
-    with step.block.plugin.blamed("score()", f"step {step.id!r}: "):
-        found = np.asarray(values)
-    if found.dtype.kind not in "fiub":
-        raise PluginFailed(
-            f"step {step.id!r}: {step.block.plugin}: column {name!r} is of {found.dtype}, "
-            "not of float64; what is undefined is NaN"
-        )
-    return found.astype(np.float64, copy=False)
+    """A column as it is; what is no array of float64 is refused."""
+    if isinstance(values, np.ndarray) and values.dtype == np.float64:
+        return values
+    kind = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
+    raise _broke(
+        step,
+        f"gave no array of float64: column {name!r} is of {kind}. np.asarray(values, dtype=float) "
+        "makes one of numbers; what is undefined is NaN",
+    )
+
+
+def _broke(step: Step, what: str) -> PluginFailed:
+    return step.block.plugin.broke(what, f"step {step.id!r}: ")
 
 
 def _finite_or_nan(values: Floats) -> Floats:
@@ -118,13 +117,35 @@ def measure_step(
     numbers = {n: value for n, value in found.items() if isinstance(value, int | float)}
     words = {n: value for n, value in found.items() if value is None or isinstance(value, str)}
     if {*words} != {*labels} or len(numbers) + len(words) != len(found) or {*wanted} - {*found}:
-        raise PluginFailed(
-            f"step {step.id!r}: {step.block.plugin} measured {found!r} of the "
-            f"record at {record.origin}; every value must be a number "
-            f"({f'of {list(labels)}: text or None' if labels else 'labels are declared'}), "
-            f"and {list(wanted)} must be there"
-        )
+        raise _broke(step, _mismeasured(found, wanted, labels, record))
     return numbers, words
+
+
+def _mismeasured(
+    found: Mapping[str, object], wanted: Sequence[str], labels: Sequence[str], record: Record
+) -> str:
+    """What is wrong with measured values: names that are missing, else values of another kind."""
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        return (
+            f"measured {list(found)} of the record at {record.origin}, and not {missing}, "
+            "which it declares: what is undefined is NaN, and a word that there is not is None"
+        )
+    wrong = {
+        name: value
+        for name, value in found.items()
+        if not isinstance(value, str | None if name in labels else int | float)
+    }
+    name, value = next(iter(wrong.items()))
+    if name in labels:
+        what = "a label is text or None"
+    elif value is None:
+        what = "a number that is undefined is NaN"
+    elif isinstance(value, str):
+        what = "what is a word has its name in `labels`"
+    else:
+        what = "every other value than a label is an int or a float"
+    return f"measured {name!r} as {value!r} of the record at {record.origin}: {what}"
 
 
 def decide_step(step: Step, table: Table, group: Group | None) -> Decisions:
@@ -154,10 +175,11 @@ def _decided(step: Step, selector: Decides, table: Table) -> Decisions:
             found.reasons
         )
     if not fits or ((found.reason == 0) != found.kept).any():
-        raise PluginFailed(
-            f"step {step.id!r}: {step.block.plugin} decided about {sizes[0]} records by reasons "
-            f"{list(found.reasons)}, of a table of {len(table)}; each row has one entry, and "
-            "reason 0 if it is kept, else another of them"
+        raise _broke(
+            step,
+            f"decided about {sizes[0]} records by reasons {list(found.reasons)}, of a table of "
+            f"{len(table)}: each row has one entry, and reason 0 if it is kept, else another of "
+            "them",
         )
     return found
 

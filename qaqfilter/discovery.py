@@ -1,10 +1,17 @@
-"""Where plugins are found: entry points of installed distributions, and single files."""
+"""Where plugins are found: entry points of installed distributions, and single files.
+
+What takes long to load is told: every command waits for it.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 
@@ -12,6 +19,11 @@ from qaqfilter.errors import PluginError
 
 GROUP = "qaqfilter"
 """The entry-point group of plugins."""
+
+SLOW = 1.0
+"""Seconds from which on a plugin's loading is worth a line."""
+
+_log = logging.getLogger(__name__)
 
 
 def entry_points() -> list[tuple[EntryPoint, str]]:
@@ -48,3 +60,21 @@ def is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
+
+
+@contextmanager
+def timed(plugin: str, distribution: str, seconds: dict[str, float]) -> Iterator[None]:
+    """Put into `seconds` how long it takes to load a plugin; what is slow is logged."""
+    started = time.perf_counter()
+    yield
+    seconds[plugin] = time.perf_counter() - started
+    if seconds[plugin] >= SLOW:
+        _log.info("%s", told_slow(plugin, distribution, seconds[plugin]))
+
+
+def told_slow(plugin: str, distribution: str, seconds: float) -> str:
+    """That a plugin took long to load, and the way out."""
+    return (
+        f"slow: {plugin} ({distribution}) took {seconds:.1f} s to load, in every command: let it "
+        "import heavy packages inside `create`"
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -16,7 +15,7 @@ from typing import Any
 
 import pluggy
 
-from qaqfilter.discovery import entry_points, import_file, is_installed
+from qaqfilter.discovery import entry_points, import_file, is_installed, timed
 from qaqfilter.errors import ModelError, PluginError, PluginFailed
 from qaqfilter.hook_names import refuse_unknown_hooks
 from qaqfilter.hookspecs import PROJECT, Specs
@@ -219,13 +218,13 @@ def load_plugins(files: tuple[str | Path, ...] = ()) -> PluginManager:
         if entry.name in block:
             manager.blocked.append(entry.name)
             continue
-        started = time.perf_counter()
-        _load_guarded(manager, entry, distribution)
-        manager.seconds[entry.name] = time.perf_counter() - started
+        with timed(entry.name, distribution, manager.seconds):
+            _load_guarded(manager, entry, distribution)
     for file in files:
         path = Path(file)
         # With its ending: a file may be called as a bundled plugin is.
-        manager.register(import_file(path), path.name, str(path))
+        with timed(path.name, str(path), manager.seconds):
+            manager.register(import_file(path), path.name, str(path))
         manager.files.append(path)
     return manager
 

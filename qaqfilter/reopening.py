@@ -18,6 +18,7 @@ from qaqfilter.pages import Page
 from qaqfilter.progress import Silent
 from qaqfilter.quarantine import QUARANTINE
 from qaqfilter.recipe import Recipe, build_recipe
+from qaqfilter.row_names import row_named
 from qaqfilter.run_places import place_of
 from qaqfilter.scores_file import SCORES, Scored
 from qaqfilter.spooling import SPOOL
@@ -71,17 +72,17 @@ class Reopened:
         return found
 
     def row_of(self, label: str) -> int:
-        """The row of the record that is called so. Raises UsageError where none is."""
-        row = 0
-        for piece in self.scored.places():
-            labels = piece.id.to_pylist()
-            if label in labels:
-                return row + int(labels.index(label))
-            row += len(labels)
-        raise UsageError(
-            f"no record of {self.where} is called {label!r}: the ids are beside every rejected "
-            f"record, and all of them in the column `id` of {SCORES}"
-        )
+        """The row of the record that is called so, or whose id alone begins so, or that stands
+        there (``file:line``, ``file#n``). Raises UsageError where none is, or not one alone.
+        """
+        row = row_named(label, self.scored.places(), self.all_records)
+        if row is None:
+            raise UsageError(
+                f"no record of {self.where} is called {label!r}, has an id that begins so, or "
+                "stands there: the ids are beside every rejected record, and all of them in the "
+                f"column `id` of {SCORES}"
+            )
+        return row
 
     def page(self, page: Page) -> bytes:
         """A page of the run, as it is now."""

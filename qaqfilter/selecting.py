@@ -151,12 +151,9 @@ def _decided(
     stream = known_stream(folder, manifest, recipe)
     tokenizers = {model.name: model.tokenizer for model in manifest.scored_by if model.tokenizer}
     check_one_tokenizer(recipe.steps, tokenizers)
-    observer.started("deciding", stream.records)
     missing = _Missing(selection, scored, detailed(recipe))
     chain = Chain(recipe, manager, observer, stream, scored.columns, missing)
     chain.decide_all()
-    observer.advanced(stream.records, 0)
-    observer.finished()
     if missing.found:
         observer.message(missing.sentence("rejected as not_scored are records"))
     seconds = time.monotonic() - started

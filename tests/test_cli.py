@@ -135,6 +135,25 @@ def test_plugins_are_listed_with_who_brings_them():
     assert "qaqfilter 0.1.0" in done.stdout
 
 
+def test_a_list_of_plugins_in_a_pipe_has_a_line_for_each():
+    done = qaqfilter("plugins", env={"COLUMNS": "40", "PATH": ""})
+    components = json.loads(qaqfilter("plugins", "--json").stdout)["components"]
+    _, *lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [[c["kind"], c["name"]] for c in components]
+    for line, component in zip(lines, components, strict=True):
+        assert component["summary"] in line and component["from"] in line
+
+
+def test_plugins_of_one_kind():
+    done = qaqfilter("plugins", "--kind", "selector")
+    told = json.loads(qaqfilter("plugins", "--kind", "selector", "--json").stdout)
+    _, *lines = done.stdout.splitlines()
+    names = [one["name"] for one in told["components"]]
+    assert [line.split()[:2] for line in lines] == [["selector", name] for name in names]
+    assert "rmi" in names
+    assert qaqfilter("plugins", "--kind", "filter").returncode == 2
+
+
 def test_the_schema_knows_every_option():
     schema = json.loads(qaqfilter("schema").stdout)
     steps = {

@@ -35,9 +35,12 @@ from tiny_models import export_gguf, make_model
 
 @pytest.fixture(scope="session")
 def llama_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny") / "llama"
-    make_model(folder)
-    return folder
+    return make_model(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def other_folder(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("tiny") / "other", seed=1)
 
 
 class TestNgram(BackendContract):
@@ -47,6 +50,14 @@ class TestNgram(BackendContract):
     @classmethod
     def backend(cls):
         return NgramBackend(NgramOptions(), HereResources())
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls, tmp_path_factory):
+        text = tmp_path_factory.mktemp("fit") / "other.txt"
+        text.write_text("Another text.")
+        others = ({"order": 3}, {"add_k": 0.5}, {"cache": 0.25}, {"fit": [str(text)]})
+        return [NgramBackend(NgramOptions(**other), HereResources()) for other in others]
 
 
 class TestTransformers(BackendContract):
@@ -62,6 +73,21 @@ class TestTransformers(BackendContract):
         yield backend
         backend.close()
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls, llama_folder, other_folder):
+        from qaqfilter_transformers.backend import TransformersBackend
+
+        others = [
+            {"model": str(other_folder), "device": "cpu"},
+            {"model": str(llama_folder), "device": "cpu", "dtype": "bfloat16"},
+        ]
+        others = [TransformersOptions.model_validate(other) for other in others]
+        opened = [TransformersBackend(other, HereResources()) for other in others]
+        yield opened
+        for backend in opened:
+            backend.close()
+
 
 class TestLlamaCpp(BackendContract):
     """One sequence at a time: neighbours change not a bit."""
@@ -73,12 +99,25 @@ class TestLlamaCpp(BackendContract):
     def backend(cls, llama_folder):
         from qaqfilter_llamacpp.backend import LlamaCppBackend
 
-        path = llama_folder.parent / "llama.gguf"
-        export_gguf(llama_folder, path)
+        path = export_gguf(llama_folder, llama_folder.parent / "llama.gguf")
         options = LlamaCppOptions.model_validate({"model": str(path)})
         backend = LlamaCppBackend(options, HereResources())
         yield backend
         backend.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls, llama_folder, other_folder):
+        from qaqfilter_llamacpp.backend import LlamaCppBackend
+
+        path = export_gguf(llama_folder, llama_folder.parent / "again.gguf")
+        other = export_gguf(other_folder, other_folder.parent / "other.gguf")
+        others = [{"model": str(other)}, {"model": str(path), "kv_type": "f32"}]
+        others = [LlamaCppOptions.model_validate(other) for other in others]
+        opened = [LlamaCppBackend(other, HereResources()) for other in others]
+        yield opened
+        for backend in opened:
+            backend.close()
 
 
 # --- everything that is installed, by kind ----------------------------------------------

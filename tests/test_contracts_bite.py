@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,10 @@ import wrong_plugins
 ROOT = Path(__file__).parent.parent
 WRONG = {name: made for name, made in vars(wrong_plugins).items() if hasattr(made, "breaks")}
 CONTRACTS = [made for name, made in vars(qaqfilter.testing).items() if name.endswith("Contract")]
+
+
+CRASHED = re.compile(r"^(E +)?found: \w+: .*\(at .*qaqfilter/testing/", re.MULTILINE)
+"""A check that stumbled over what it was given, in place of saying what is wrong with it."""
 
 
 def rules(contract):
@@ -63,6 +68,7 @@ def test_a_wrong_plugin_breaks_its_rule_and_no_other(outcomes, name):
         told = " ".join(text.replace("\nE ", "\n").split())
         assert said in told
         assert "found: " in text
+        assert not CRASHED.search(text), "the contract itself failed"
         assert "see docs/" in text
 
 

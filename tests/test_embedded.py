@@ -62,6 +62,13 @@ class TestStrong(BackendContract):
         yield backend
         backend.close()
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls):
+        other = reference("builtin:weak")
+        yield [other]
+        other.close()
+
 
 class TestWeak(BackendContract):
     tolerance = 0.0
@@ -72,6 +79,13 @@ class TestWeak(BackendContract):
         backend = reference("builtin:weak")
         yield backend
         backend.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls):
+        other = reference("builtin:strong")
+        yield [other]
+        other.close()
 
 
 # --- files ----------------------------------------------------------------------------------

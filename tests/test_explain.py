@@ -507,6 +507,43 @@ def test_a_record_that_nobody_knows(tmp_path, recipe, said):
     assert code == 1 and "no finished run" in err
 
 
+def test_the_beginning_of_an_id_is_enough(tmp_path, recipe, said, rows):
+    named = [{"id": f"fox-{n:02}", **row} for n, row in enumerate(rows)]
+    named[2]["id"], named[3]["id"] = (
+        "fox-20",
+        "fox-0",
+    )  # an id as it stands comes before the beginning of others
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
+    qaqfilter.run(recipe)
+    for name, id_ in (("fox-14", "fox-14"), ("fox-0", "fox-0"), ("fox-2", "fox-20")):
+        code, out, err = said(tmp_path / "out", name, "--no-model")
+        assert code == 0, err
+        assert out.startswith(f"{id_}: ")
+    code, out, err = said(tmp_path / "out", "fox-1", "--no-model")
+    assert (code, out) == (2, "")
+    assert "6 ids begin with 'fox-1': 'fox-10', 'fox-11', " in err
+    assert "'fox-14' and 1 more" in err and "fox-15" not in err
+
+
+def test_a_record_by_its_place(tmp_path, recipe, said):
+    lines = (tmp_path / "data.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "data.jsonl").write_text("\n\n" + "".join(lines))  # lines are not ordinals + 1
+    qaqfilter.run(recipe)
+    rows = pq.read_table(tmp_path / "out" / "scores.parquet").to_pylist()
+    for row in (0, 7):
+        for place in (f"data.jsonl#{rows[row]['ordinal']}", f"data.jsonl:{row + 3}"):
+            code, out, err = said(tmp_path / "out", place, "--json", "--no-model")
+            assert code == 0, err
+            assert (json.loads(out)["row"], json.loads(out)["id"]) == (row, rows[row]["id"])
+    for place in ("data.jsonl#99", "data.jsonl:1", "other.jsonl:3", "data.jsonl:"):
+        code, _, err = said(tmp_path / "out", place, "--no-model")
+        assert code == 2 and f"'{place}'" in err
+    (tmp_path / "data.jsonl").unlink()
+    code, _, err = said(tmp_path / "out", "data.jsonl:3", "--no-model")
+    assert code == 1 and "data.jsonl" in err
+    assert said(tmp_path / "out", f"data.jsonl#{rows[0]['ordinal']}", "--no-model")[0] == 0
+
+
 def test_as_json(tmp_path, recipe, said):
     qaqfilter.run(recipe)
     ids = ids_of(tmp_path / "out")
@@ -658,7 +695,7 @@ from qaqfilter_ngram.backend import NgramBackend, NgramOptions
 
 
 class Placeless(NgramBackend):
-    places = None
+    {lacks} = None
 
 
 @hookimpl
@@ -667,14 +704,36 @@ def qaqfilter_backends():
 """
 
 
-def test_a_backend_that_cannot_tell_places(tmp_path, recipe, said):
+@pytest.mark.parametrize("lacks", ["places", "places = encode_whole"])
+def test_a_backend_that_cannot_tell_places(tmp_path, recipe, said, lacks):
     plugin = tmp_path / "placeless_backend.py"
-    plugin.write_text(PLACELESS)
+    plugin.write_text(PLACELESS.format(lacks=lacks))
     recipe.write_text(recipe.read_text().replace("use: ngram", "use: placeless"))
     qaqfilter.run(recipe, plugins=[plugin])
-    code, out, err = said(tmp_path / "out", ids_of(tmp_path / "out")[8], "--plugin", plugin)
+    asked = (tmp_path / "out", ids_of(tmp_path / "out")[8], "--plugin", plugin)
+    code, out, err = said(*asked)
+    assert code == 0 and "even (rmi)" in out
+    assert "note: there is no heatmap" in err and "it has no `places`" in err
+    assert "error" not in err
+    code, out, _ = said(*asked, "--json")
+    data = json.loads(out)
+    assert code == 0 and data["errors"] == data["heatmaps"] == []
+    (note,) = data["notes"]
+    assert "it has no `places`" in note
+    assert said(*asked, "--html", tmp_path / "why.html")[0] == 0
+    assert "it has no `places`" in unescape((tmp_path / "why.html").read_text())
+
+
+def test_a_heatmap_that_is_asked_for_and_cannot_be_made(tmp_path, recipe, said):
+    plugin = tmp_path / "placeless_backend.py"
+    plugin.write_text(PLACELESS.format(lacks="places"))
+    recipe.write_text(recipe.read_text().replace("use: ngram", "use: placeless"))
+    qaqfilter.run(recipe, plugins=[plugin])
+    (model,) = qaqfilter.load_recipe(recipe, plugins=[plugin]).models
+    asked = ("--plugin", plugin, "--model", model)
+    code, out, err = said(tmp_path / "out", ids_of(tmp_path / "out")[8], *asked)
     assert code == 1 and "even (rmi)" in out
-    assert "it has no `places`" in err
+    assert "error: there is no heatmap" in err and "it has no `places`" in err
 
 
 def test_steps_without_a_model(tmp_path, write_recipe, said):

@@ -12,6 +12,7 @@ import pytest
 import qaqfilter
 from qaqfilter import PluginFailed, RecipeError
 from qaqfilter.cli import plugins as plugins_verb
+from qaqfilter.cli import run_cli
 from qaqfilter.manager import load_plugins
 
 HEAD = """
@@ -70,7 +71,13 @@ SCORES = {
     "exits": ("raise SystemExit(3)", r"failed in score\(\): SystemExit: 3"),
     "too few rows": ("return {'x': np.zeros(len(table) - 1)}", r"'x' has shape \(4,\) .* 5 rows"),
     "other columns": ("return {'y': np.zeros(len(table))}", r"declares the columns \['x'\] and"),
-    "words": ("return {'x': np.array(['a'] * len(table))}", "'x' is of <U1, not of float64"),
+    "words": (
+        "return {'x': np.array(['a'] * len(table))}",
+        "gave no array of float64: column 'x' is of <U1",
+    ),
+    "whole numbers": ("return {'x': np.arange(len(table))}", "column 'x' is of int64"),
+    "single precision": ("return {'x': np.ones(len(table), 'f')}", "column 'x' is of float32"),
+    "a list": ("return {'x': [1.0] * len(table)}", "column 'x' is of list"),
     "nothing": ("return None", r"failed in score\(\): TypeError"),
     "changes a likelihood": (
         "table.likelihoods['toy.query'].logprob[0] = 0",
@@ -93,6 +100,7 @@ def test_a_selector_is_named_and_nothing_is_lost(installed, write_recipe, tmp_pa
     message = str(caught.value)
     assert message.startswith("step 'w': selector 'wrong' (outside 1.2)")
     assert re.search(told, message)
+    assert message.endswith("and check it with qaqfilter.testing.SelectorContract")
     assert visible(tmp_path / "out") == before
     # What was scored meanwhile is in the store: without the plugin nothing is asked again.
     again = qaqfilter.run(write_recipe(RMI), replace=True)
@@ -102,7 +110,16 @@ def test_a_selector_is_named_and_nothing_is_lost(installed, write_recipe, tmp_pa
 MEASURES = {
     "raises": ("1 / 0", r"data\.jsonl:1: selector .* failed in measure\(\): ZeroDivisionError"),
     "nothing": ("None", r"data\.jsonl:1: selector .* failed in measure\(\): TypeError"),
-    "words": ("{'x': 'many'}", r"measured \{'x': 'many'\} of the record at data\.jsonl:1"),
+    "words": (
+        "{'x': 'many'}",
+        r"measured 'x' as 'many' of the record at data\.jsonl:1: .* its name in `labels`; this is",
+    ),
+    "none": ("{'x': None}", r"measured 'x' as None .*:1: a number that is undefined is NaN; this"),
+    "a list": ("{'x': [1]}", r"measured 'x' as \[1\] .*:1: .* an int or a float; this is a fault"),
+    "another name": (
+        "{'y': 1}",
+        r"measured \['y'\] of the record at data\.jsonl:1, and not \['x'\], which it declares",
+    ),
 }
 
 
@@ -113,6 +130,15 @@ def test_a_measure_is_named_with_its_record(installed, write_recipe, value, told
         qaqfilter.run(write_recipe("  - {id: w, use: wrong, keep: {min: 1}}"))
     assert "step 'w'" in str(caught.value)
     assert "selector 'wrong' (outside 1.2)" in str(caught.value)
+    assert "check it with qaqfilter.testing.SelectorContract" in str(caught.value)
+
+
+def test_a_label_is_text(installed, write_recipe):
+    labels = "labels = ('language',)"
+    measured = "def measure(self, record): return {'x': 1, 'language': 7}"
+    installed(selector(measured, needs=labels))
+    with pytest.raises(PluginFailed, match=r"'language' as 7 .*: a label is text or None"):
+        qaqfilter.run(write_recipe("  - {id: w, use: wrong, keep: {min: 1}}"))
 
 
 DECIDES = {
@@ -322,9 +348,9 @@ def test_the_command_says_so_without_a_traceback(installed, write_recipe, tmp_pa
     assert "step 'w': selector 'wrong' (mine.py) failed in score(): IndexError" in done.stderr
 
 
-def test_a_slow_import_is_told(installed, monkeypatch, capsys):
+@pytest.fixture
+def clock(monkeypatch):
     """The clock is the test's: what is measured is the time around a plugin's import."""
-    installed("import time\ntime.perf_counter(5)\n" + WATCHER.format(body="pass"))
     now = [0.0]
 
     def clock(passed=0.0):
@@ -332,6 +358,24 @@ def test_a_slow_import_is_told(installed, monkeypatch, capsys):
         return now[0]
 
     monkeypatch.setattr("time.perf_counter", clock)
+
+
+SLEEPS = "import time\ntime.perf_counter(5)\n" + WATCHER.format(body="pass")
+
+
+@pytest.mark.parametrize("verb", ["plugins", "validate", "run"])
+def test_a_file_that_is_slow_to_load_is_told(tmp_path, write_recipe, clock, capsys, verb):
+    recipe = write_recipe("  - {id: sane, use: length, keep: {min: 1}}")
+    (tmp_path / "sleeps.py").write_text(SLEEPS)
+    what = [] if verb == "plugins" else [str(recipe)]
+    assert run_cli([verb, *what, "--plugin", str(tmp_path / "sleeps.py")]) == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert f"slow: sleeps.py ({tmp_path / 'sleeps.py'}) took 5.0 s to load" in said
+    assert said.count("slow: ") == 1
+
+
+def test_a_slow_import_is_told(installed, clock, monkeypatch, capsys):
+    installed(SLEEPS)
     manager = load_plugins()
     assert manager.seconds["outside"] == 5.0
     assert {taken for name, taken in manager.seconds.items() if name != "outside"} == {0.0}

@@ -174,6 +174,19 @@ def test_it_is_clean_by_ruff_and_mypy(projects: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_is_to_be_replaced_is_told(tmp_path, capsys, kind: str) -> None:
+    """By the command and in the README: every file that is an example, and no other."""
+    where = tmp_path / "mine"
+    assert run_cli(["plugins", "new", "mine", "--kind", kind, "--folder", str(where)]) == 0
+    told = capsys.readouterr().out.partition("put your own in place of\n")[2]
+    readme = (where / "README.md").read_text().partition("## Make it yours\n")[2]
+    listed = re.findall(r"^- `(.+)`: (.+)$", readme.partition("## ")[0], re.MULTILINE)
+    assert told.splitlines() == [f"  {place}: {what}" for place, what in listed]
+    files = {path.relative_to(where).as_posix() for path in where.rglob("*") if path.is_file()}
+    assert {place for place, _ in listed} == files - {".gitignore", "tests/conftest.py"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_single_file(tmp_path, monkeypatch, capsys, kind: str) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_cli(["plugins", "new", f"my_{kind}", "--kind", kind, "--single-file"]) == 0

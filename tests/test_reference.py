@@ -64,6 +64,13 @@ class TestFloat32(BackendContract):
         yield backend
         backend.close()
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls, folder):
+        other = opened(folder, precision="float64")
+        yield [other]
+        other.close()
+
 
 class TestFloat64(BackendContract):
     tolerance = 0.0
@@ -74,6 +81,13 @@ class TestFloat64(BackendContract):
         backend = opened(folder, precision="float64")
         yield backend
         backend.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls, folder):
+        other = opened(folder)
+        yield [other]
+        other.close()
 
 
 def test_against_transformers_in_float64(folder):

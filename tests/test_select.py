@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -250,6 +251,18 @@ def test_run_does_not_throw_away_what_score_made(tmp_path, recipe):
         qaqfilter.score_recipe(recipe, overrides=["steps.some.keep.top=2"], everything=True)
     report = qaqfilter.score_recipe(recipe)  # all that it asks for is there
     assert report.kept and visible(tmp_path / "out")
+
+
+@pytest.mark.parametrize("how", ["--dry-run", "--replace"])
+def test_progress_counts_no_record_twice(write_recipe, capsys, how):
+    """Another option is another measure: what is measured anew is a stretch of its own."""
+    recipe = write_recipe("  - {id: sane, use: length, of: query, keep: {min: 18}}")
+    qaqfilter.run(recipe)
+    capsys.readouterr()
+    assert run_cli(["select", str(recipe), how, "--set", "steps.sane.of=answer"]) == 0
+    lines = re.findall(r"^(.+): (\d+)/(\d+) records", capsys.readouterr().err, re.MULTILINE)
+    assert "measuring (sane)" in [label for label, *_ in lines]
+    assert all(done == total for _, done, total in lines), lines
 
 
 def test_a_dry_run_writes_nothing(tmp_path, recipe):

@@ -48,6 +48,7 @@ from qaqfilter.testing import (
     SinkContract,
     SourceContract,
     VerbatimSinkContract,
+    tiny_records,
 )
 from qaqfilter.testing.executors import Numbered
 from qaqfilter_ngram import NgramOptions
@@ -217,6 +218,19 @@ for wrong in (Swapped, Extra):
     selector("test_score_gives_the_declared_columns_in_order", wrong)
 
 
+class Counted:
+    """Whole numbers."""
+
+    columns = ("tokens",)
+    needs = ()
+
+    def __init__(self, config):
+        pass
+
+    def score(self, table):
+        return {"tokens": np.ones(len(table), dtype=np.int64)}
+
+
 class Narrow(Gain):
     def spoilt(self, table, found):
         return {name: values.astype(np.float32) for name, values in found.items()}
@@ -227,7 +241,7 @@ class Column(Gain):
         return {name: list(values) for name, values in found.items()}
 
 
-for wrong in (Narrow, Column):
+for wrong in (Narrow, Column, Counted):
     selector("test_columns_are_float64_with_one_value_a_row", wrong)
 
 
@@ -237,6 +251,23 @@ class Long(Gain):
 
 
 selector("test_records_with_several_rows_get_a_value_a_row_or_a_record", Long)
+
+
+class Fewer(Gain):
+    """Rows without a likelihood are left out."""
+
+    def spoilt(self, table, found):
+        there = table.likelihood(*self.needs[0]).status == 0
+        return {name: values[there] for name, values in found.items()}
+
+
+LENGTHS = (
+    "test_columns_are_float64_with_one_value_a_row",
+    "test_records_with_several_rows_get_a_value_a_row_or_a_record",
+    "test_order_changes_nothing",
+    "test_undefined_is_nan",
+)
+selector(LENGTHS, Fewer)
 
 
 class Adds(Gain):
@@ -828,6 +859,7 @@ prompt(
         "test_known_likelihoods_are_requests",
         "test_the_target_is_the_side_that_is_asked_for",
         "test_the_other_side_is_given",
+        "test_a_request_is_a_function_of_its_record",
     ),
     Texts,
 )
@@ -1309,8 +1341,8 @@ page("test_a_run_may_have_kept_nothing", NeedsKept)
 class Ngram(NgramBackend):
     """A backend without a fault."""
 
-    def __init__(self):
-        super().__init__(NgramOptions(), HereResources())
+    def __init__(self, order=2):
+        super().__init__(NgramOptions(order=order), HereResources())
 
     def logprobs(self, sequences):
         return self.spoilt(sequences, super().logprobs(sequences))
@@ -1320,7 +1352,7 @@ class Ngram(NgramBackend):
 
 
 def backend(breaks, made):
-    put(BackendContract, breaks, backend=made())
+    put(BackendContract, breaks, backend=made(), other_backends=[made(order=3)])
 
 
 backend(None, Ngram)
@@ -1407,6 +1439,20 @@ class Batches(Ngram):
         return [self.encode(text.strip(), markup=markup) for text in texts]
 
 
+class Silent(Ngram):
+    """Its options are left out of its facts."""
+
+    facts = property(lambda self: {"backend": "silent"}, lambda self, value: None)
+
+
+class Elsewhere(NgramBackend):
+    """Has seen another text than those that the contract tries; without a fault."""
+
+    def __init__(self, fitted):
+        records = [replace(record, query="", answer=fitted) for record in tiny_records()]
+        super().__init__(NgramOptions(cache=0), HereResources(records))
+
+
 NEIGHBOURS = "test_neighbours_and_order_change_nothing"
 SPANS = "test_one_array_a_span_as_long_as_the_span"
 SHORT = ("test_spans_that_overlap_agree", "test_the_context_is_used", NEIGHBOURS)
@@ -1416,10 +1462,18 @@ backend("test_log_probabilities_are_finite_and_not_positive", Positive)
 backend("test_spans_that_overlap_agree", ByPlace)
 for wrong in (Backwards, Loses, Neighbours):
     backend(NEIGHBOURS, wrong)
-backend("test_the_context_is_used", Deaf)
+put(BackendContract, "test_the_context_is_used", backend=Deaf(), other_backends=())
 backend("test_too_long_raises", Cuts)
 backend("test_no_sequences_no_answers", NeedsSome)
 backend("test_encoding_is_a_function_of_the_text", Fills)
 backend("test_facts_make_a_fingerprint", Moody)
 backend("test_places_are_those_of_the_tokens", Astray)
 backend("test_a_batch_of_texts_is_encoded_as_each_alone", Batches)
+FACTS = "test_other_numbers_have_other_facts"
+backend(FACTS, Silent)
+put(BackendContract, FACTS, backend=Ngram())
+put(BackendContract, FACTS, backend=Ngram(), other_backends=[Ngram()])
+put(BackendContract, None, backend=Ngram(), other_backends=())
+elsewhere = {"backend": Elsewhere("ubub"), "other_backends": [Elsewhere("obob")]}
+put(BackendContract, "test_the_context_is_used", **elsewhere)
+put(BackendContract, None, contexts=("u", "o", "b"), **elsewhere)

@@ -16,7 +16,7 @@ from qaqfilter.reopening import Reopened, reopened
 from qaqfilter_report.explain_page import explain_page
 from qaqfilter_report.explain_terminal import show_account, show_heatmap, show_legend
 from qaqfilter_report.explanation import Explanation, explanation
-from qaqfilter_report.heatmap import Heatmap, heatmaps, views_of
+from qaqfilter_report.heatmap import Heatmap, Placeless, heatmaps, views_of
 from qaqfilter_report.writing import write_file
 
 
@@ -57,6 +57,8 @@ def explain(
 ) -> None:
     """Say why the record ID of the finished run in RUN was kept or not.
 
+    Of an id the beginning is enough; or write where the record stands, file:line or file#n.
+
     Every number behind the decision of each step, the record's rank and its neighbours; and for
     each token of query and answer how much likelier the other side makes it.
     """
@@ -70,7 +72,7 @@ def explain(
         on_terminal = html is None and not as_json
         if on_terminal:
             show_account(console, known)
-        for one in _heatmaps(found, manager, known, views):
+        for one in _heatmaps(found, manager, known, views, asked_for=bool(models)):
             known.heatmaps.append(one)
             if on_terminal:
                 show_heatmap(console, one, whole=whole)
@@ -82,14 +84,25 @@ def explain(
             say(f"written: {html}")
     if as_json:
         say_json(known.as_data())
+    for note in known.notes:
+        say(f"note: there is no heatmap: {note}", err=True)
     if known.errors:
         raise QaqfilterError("there is no heatmap: " + "\n".join(known.errors))
 
 
 def _heatmaps(
-    found: Reopened, manager: PluginManager, known: Explanation, views: list[str]
+    found: Reopened,
+    manager: PluginManager,
+    known: Explanation,
+    views: list[str],
+    *,
+    asked_for: bool,
 ) -> Iterator[Heatmap]:
-    """One for each view that can be asked here; why not goes to the errors."""
+    """One for each view that can be asked here; why not goes to the errors.
+
+    A backend that cannot tell places never could: where nobody has asked for its heatmap by name,
+    that is a note.
+    """
     try:
         records = found.records([known.row] if views else [])
         for view in views:
@@ -97,6 +110,8 @@ def _heatmaps(
                 yield from (one for _, one in heatmaps(found, manager, view, records))
             except BackendHung:
                 raise
+            except Placeless as error:
+                (known.errors if asked_for else known.notes).append(str(error))
             except QaqfilterError as error:
                 known.errors.append(str(error))
     except BackendHung:

@@ -32,7 +32,7 @@ def explain_page(known: Explanation, *, whole: bool) -> bytes:
         "explain.html.j2",
         id=escaped(known.id),
         place=escaped(f"record {known.row + 1} of {known.run}, {known.part}#{known.ordinal}"),
-        errors=[printable(error, keep="\n") for error in known.errors],
+        errors=[printable(error, keep="\n") for error in (*known.errors, *known.notes)],
         fate=fate(known.steps),
         kept=all(account.passed for account in known.steps),
         steps=steps,

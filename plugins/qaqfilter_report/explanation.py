@@ -14,7 +14,10 @@ from qaqfilter_report.heatmap import Cell, Heatmap, Side
 
 @dataclass(slots=True)
 class Explanation:
-    """`labels` are the ids of the record's neighbours, by row; `errors` say what there is not."""
+    """`labels` are the ids of the record's neighbours, by row.
+
+    `errors` say what there is not, and should be; `notes`, what there cannot be.
+    """
 
     run: str
     id: str
@@ -25,6 +28,7 @@ class Explanation:
     labels: Mapping[int, str]
     heatmaps: list[Heatmap] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def as_data(self) -> dict[str, Any]:
         """As plain data, for programs."""
@@ -47,6 +51,7 @@ class Explanation:
                 for one in self.heatmaps
             ],
             "errors": self.errors,
+            "notes": self.notes,
         }
 
     def _step(self, account: StepAccount) -> dict[str, Any]:
@@ -58,14 +63,17 @@ class Explanation:
 
 
 def explanation(found: Reopened, label: str) -> Explanation:
-    """Of the record that is called so, without heatmaps. Raises UsageError where none is."""
+    """Of the record that is called so, or stands there, without heatmaps.
+
+    Raises UsageError where none is.
+    """
     row = found.row_of(label)
     steps = explained(found.run, [row])[row]
     beside = {one.row for step in steps for one in (*step.below, *step.above)}
     places = _places(found, beside | {row})
-    _, part, ordinal = places[row]
+    id_, part, ordinal = places[row]
     labels = {other: places[other][0] for other in beside}
-    return Explanation(str(found.where), label, row, part, ordinal, steps, labels)
+    return Explanation(str(found.where), id_, row, part, ordinal, steps, labels)
 
 
 def _places(found: Reopened, rows: set[int]) -> dict[int, tuple[str, str, int]]:

@@ -48,6 +48,10 @@ TOLERANCE = 1e-3
 """By how much, relative to it, a likelihood of a run may be off what its tokens come to here."""
 
 
+class Placeless(BackendError):  # noqa: N818 - reads as the sentence it is
+    """A backend that cannot tell which characters its tokens write: it has no such method."""
+
+
 class Piece(NamedTuple):
     """A token: which characters of its text it writes, and its log-probability (nats)."""
 
@@ -134,7 +138,7 @@ def heatmaps(
 ) -> Iterator[tuple[int, Heatmap]]:
     """Ask a model of the recipe about records, by row. Raises what opening and asking it raise.
 
-    Raises BackendError where the backend cannot tell which words its tokens are, and
+    Raises Placeless where the backend cannot tell which words its tokens are, and
     QaqfilterError where the tokens do not add up to the likelihoods of the run.
     """
     step, model = views_of(found.recipe)[view]
@@ -143,12 +147,27 @@ def heatmaps(
         found.recipe, manager, found.stream, step, model=model, likelihoods=LIKELIHOODS
     )
     with stage.opened() as opened:
+        with stage.culprit.blamed("telling where its tokens stand"):
+            _check_places(opened)
         for row, record in records.items():
             names = [name for name in LIKELIHOODS if _is_asked(opened, name, record)]
             stage.likelihoods, stage.tokens = tuple(names), frozenset(names)
             shown = Heatmap(view, tuple(_exchanges(stage, opened, record, row)))
             check(found.run, row, shown)
             yield row, shown
+
+
+def _check_places(opened: Opened) -> None:
+    """Before the model is asked for nothing. Raises Placeless where no prompt could be placed."""
+    if not isinstance(opened.backend, TellsPlaces | EncodesWhole):
+        raise _no_places()
+
+
+def _no_places() -> Placeless:
+    return Placeless(
+        "cannot tell which words its tokens are: it has no `places` (see "
+        "qaqfilter_backends in docs/hooks.md)"
+    )
 
 
 def _exchanges(stage: ScoringStage, opened: Opened, record: Record, row: int) -> Iterator[Exchange]:
@@ -323,10 +342,7 @@ class _Placed:
 
     def _places(self, text: str) -> list[tuple[int, int]]:
         if not isinstance(self._backend, TellsPlaces):
-            raise BackendError(
-                "cannot tell which words its tokens are: it has no `places` (see "
-                "qaqfilter_backends in docs/hooks.md); --no-model shows the account alone"
-            )
+            raise _no_places()
         return list(self._backend.places(text))
 
     def _joint(self, joint: Joint) -> tuple[str, list[tuple[int, int]]]:
@@ -334,9 +350,9 @@ class _Placed:
         encoded, cut = JointEncoder(self._backend)(joint)
         whole = self._whole(joint.text)
         if encoded is None or whole is None or whole.starts is None:
-            raise BackendError(
+            raise Placeless(
                 "cannot tell where in a text its tokens begin, which this prompt needs; ask the "
-                "model through `use: transformers`, or see the account alone with --no-model"
+                "model through `use: transformers`"
             )
         # What is cut is cut off the end of the text; the tokens behind the text stay.
         inside = len(whole.ids) - whole.tail

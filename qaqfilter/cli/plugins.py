@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from rich.table import Table
 from qaqfilter.cli import plugins_new
 from qaqfilter.cli.options import json_option, plugin_option
 from qaqfilter.cli.say import plain_console, safe, say, say_json
+from qaqfilter.discovery import SLOW, told_slow
 from qaqfilter.errors import PluginError
 from qaqfilter.manager import KINDS, PluginManager, load_plugins
 
-SLOW = 1.0
-"""Seconds from which on a plugin's loading is worth a line."""
+UNFOLDED = 100_000
+"""Columns of a table that goes to a file or a pipe: no row is cut or folded."""
 
 
 @click.group(
@@ -27,33 +29,36 @@ SLOW = 1.0
     short_help="List plugins and what they offer, or begin one.",
     epilog="Example: qaqfilter plugins --plugin my_selector.py",
 )
+@click.option("--kind", type=click.Choice(list(KINDS)), help="List components of this kind only.")
 @plugin_option
 @json_option
 @click.pass_context
-def command(context: click.Context, plugins: tuple[Path, ...], as_json: bool) -> None:
+def command(
+    context: click.Context, kind: str | None, plugins: tuple[Path, ...], as_json: bool
+) -> None:
     """List plugins and the components they offer; `new` begins one of your own."""
     if context.invoked_subcommand is not None:
         return
     manager = load_plugins(plugins)
+    kinds = [kind] if kind else list(KINDS)
     if as_json:
-        say_json(_as_data(manager))
+        say_json(_as_data(manager, kinds))
         return
     table = Table(title=None, box=None, pad_edge=False)
     for heading in ("kind", "name", "summary", "from", "ready"):
         table.add_column(heading, overflow="fold")
-    for kind in KINDS:
-        for name in manager.names(kind):
-            offer = manager.offers[kind, name]
-            row = (name, offer.component.summary, offer.distribution, _ready(manager, kind, name))
-            table.add_row(kind, *map(safe, row))
-    plain_console().print(table)
+    for of in kinds:
+        for name in manager.names(of):
+            offer = manager.offers[of, name]
+            row = (name, offer.component.summary, offer.distribution, _ready(manager, of, name))
+            table.add_row(of, *map(safe, row))
+    console = plain_console()
+    if not console.is_terminal:
+        console.width = UNFOLDED
+    console.print(table)
     for plugin, seconds in sorted(manager.seconds.items()):
         if seconds >= SLOW:
-            say(
-                f"slow: {plugin} ({manager.distributions.get(plugin, 'broken')}) took "
-                f"{seconds:.1f} s to load, in every command: let it import heavy packages inside "
-                "`create`"
-            )
+            say(told_slow(plugin, manager.distributions.get(plugin, "broken"), seconds))
     for broken in manager.broken:
         say(f"broken: {broken.plugin} ({broken.distribution}): {broken.cause}")
     for blocked in manager.blocked:
@@ -63,8 +68,8 @@ def command(context: click.Context, plugins: tuple[Path, ...], as_json: bool) ->
 command.add_command(plugins_new.command)
 
 
-def _as_data(manager: PluginManager) -> dict[str, Any]:
-    offers = [(kind, name) for kind in KINDS for name in manager.names(kind)]
+def _as_data(manager: PluginManager, kinds: Sequence[str]) -> dict[str, Any]:
+    offers = [(kind, name) for kind in kinds for name in manager.names(kind)]
     return {
         "components": [
             {

@@ -10,7 +10,7 @@ import click
 from qaqfilter.cli.say import say
 from qaqfilter.manager import load_plugins
 from qaqfilter.scaffold.names import HOOKS, Names, checked_names
-from qaqfilter.scaffold.project import write_module, write_project
+from qaqfilter.scaffold.project import to_replace, write_module, write_project
 
 
 @click.command(
@@ -40,20 +40,20 @@ def command(name: str, kind: str, single_file: bool, folder: Path | None) -> Non
     if single_file:
         path = (folder or Path()) / f"{name}.py"
         write_module(names, path)
-        _tell([str(path)], [f"qaqfilter plugins --plugin {shlex.quote(str(path))}"])
+        _tell("wrote", [str(path)])
+        _tell("go on with", [f"qaqfilter plugins --plugin {shlex.quote(str(path))}"])
         return
     folder = folder or Path(names.distribution)
     written = write_project(names, folder)
     go_in = f"cd {shlex.quote(str(folder))}"
-    _tell(
-        [str(folder / place) for place in written],
-        [go_in, "pip install -e '.[test]'", "pytest", _trial(names)],
-    )
+    _tell("wrote", [str(folder / place) for place in written])
+    _tell("go on with", [go_in, "pip install -e '.[test]'", "pytest", _trial(names)])
+    examples = [f"{place}: {what}" for place, what in to_replace(names).items()]
+    _tell("it is an example: put your own in place of", examples)
 
 
-def _tell(written: list[str], commands: list[str]) -> None:
-    say("\n  ".join(["wrote", *written]))
-    say("\n  ".join(["go on with", *commands]))
+def _tell(title: str, lines: list[str]) -> None:
+    say("\n  ".join([title, *lines]))
 
 
 def _trial(names: Names) -> str:

@@ -8,6 +8,7 @@ import click
 
 from qaqfilter.api import load_recipe
 from qaqfilter.cli.options import json_option, plugin_option, recipe_argument, set_option
+from qaqfilter.cli.progress import log_shown
 from qaqfilter.cli.say import say, say_json
 from qaqfilter.errors import RecipeError
 from qaqfilter.manifest import as_written
@@ -26,7 +27,8 @@ def command(
 ) -> int:
     """Check a recipe; list every problem with its place."""
     try:
-        checked = load_recipe(recipe, overrides=overrides, plugins=plugins)
+        with log_shown():
+            checked = load_recipe(recipe, overrides=overrides, plugins=plugins)
     except RecipeError as error:
         if not as_json:
             raise

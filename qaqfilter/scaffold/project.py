@@ -39,6 +39,19 @@ def project_files(names: Names) -> Mapping[str, str]:
     return dict(sorted(texts.items()))
 
 
+def to_replace(names: Names) -> Mapping[str, str]:
+    """What of a project is an example, by its places in it: what an author puts their own for."""
+    data = "data.tsv" if names.kind == "source" else "data.jsonl"
+    return {
+        f"{names.module}.py": "its first line, the class, the options, and the summary at its end",
+        "tests/test_plugin.py": "the numbers and texts worked out by hand; TestContract stays",
+        "recipe.yaml": "a recipe that tries it",
+        data: "records on which it shows what it does",
+        "pyproject.toml": "the description, and what the module imports as dependencies",
+        "README.md": "what it does, and its options",
+    }
+
+
 def module_text(names: Names) -> str:
     """The plugin's module alone, for ``--plugin``."""
     return _rendered(_folder(names.kind) / f"{MODULE}{SUFFIX}", names)
@@ -93,7 +106,9 @@ def _rendered(template: Traversable, names: Names, about: str = "") -> str:
     text = template.read_text(encoding="utf-8")
     if not template.name.endswith(SUFFIX):
         return text
-    return _environment().from_string(text).render(names=names, about=about)
+    return (
+        _environment().from_string(text).render(names=names, about=about, replace=to_replace(names))
+    )
 
 
 @cache

@@ -9,9 +9,17 @@ class TestMyBackend(BackendContract):
         backend = MyBackend(...)
         yield backend
         backend.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls):
+        return [MyBackend(... another model, another option ...)]
 """
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -61,6 +69,22 @@ class BackendContract:
 
     @pytest.fixture(scope="class")
     @classmethod
+    def other_backends(cls) -> Iterable[Backend] | None:
+        """Backends that give other numbers: another model, another value of each option that moves
+        one. Override this; ``()`` where no numbers but those of `backend` can be had.
+        """
+        return None
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def contexts(cls) -> tuple[str, str, str]:
+        """Two contexts, and a text whose last token the model likes better after one of them.
+        Override this where the model was made for the test, of other texts.
+        """
+        return "7 7 7 7", "a b c d", " 7"
+
+    @pytest.fixture(scope="class")
+    @classmethod
     def sequences(cls, backend: Backend) -> list[TokenSequence]:
         """A few sequences of different lengths, with spans that touch and nest."""
         return sequences_of(backend)
@@ -97,7 +121,7 @@ class BackendContract:
     ) -> None:
         """A token's log-probability does not depend on the span that asks for it."""
         for sequence, (whole, last, half) in zip(sequences, alone, strict=True):
-            assert last[-1] == whole[-1], f"{last[-1]} alone, {whole[-1]} in the whole span"
+            assert [*last] == [*whole[-1:]], f"{last} alone, {whole[-1:]} in the whole span"
             start = sequence.spans[2][0] - 1
             np.testing.assert_array_equal(half, whole[start:])
 
@@ -122,16 +146,18 @@ class BackendContract:
                 assert off <= self.tolerance, f"sequence {index} is off by {off:g} nats a token"
 
     @rule(HOOK)
-    def test_the_context_is_used(self, backend: Backend) -> None:
-        """A token's log-probability depends on what stands before it. A model that was made for
-        this test has to have seen one of its texts, "7 7 7 7" and "a b c d".
+    def test_the_context_is_used(self, backend: Backend, contexts: tuple[str, str, str]) -> None:
+        """A token's log-probability depends on what stands before it. A model that has seen none
+        of the texts tried here gets others by the fixture `contexts`.
         """
-        last = backend.encode(" 7", markup=False)[-1]
-        sums = []
-        for first in ("7 7 7 7", "a b c d"):
-            ids = (backend.start_token, *backend.encode(first, markup=False), last)
-            sums.append(backend.logprobs([TokenSequence(ids, ((len(ids) - 1, len(ids)),))])[0][0])
-        assert sums[0] != sums[1], f"{sums[0]} for ' 7' after either of the two"
+        *befores, text = contexts
+        last = backend.encode(text, markup=False)[-1]
+        found = []
+        for before in befores:
+            ids = (backend.start_token, *backend.encode(before, markup=False), last)
+            answers = backend.logprobs([TokenSequence(ids, ((len(ids) - 1, len(ids)),))])
+            found.append(answers[0][0].tolist())
+        assert found[0] != found[1], f"{found[0]} for {text!r} after each of {befores}"
 
     @rule(HOOK)
     def test_too_long_raises(self, backend: Backend) -> None:
@@ -182,6 +208,31 @@ class BackendContract:
         assert fingerprint(backend.facts) == before, "scoring changed them"
 
     @rule(HOOK)
+    def test_other_numbers_have_other_facts(
+        self,
+        backend: Backend,
+        alone: list[tuple[Floats, ...]],
+        other_backends: Iterable[Backend] | None,
+    ) -> None:
+        """Models that give other numbers have other `facts`: scores are stored by them, so a fact
+        that is missing brings the numbers of another model.
+        """
+        assert other_backends is not None, (
+            "no other model to compare with: override the fixture `other_backends` with models of "
+            "another file, and of other options; or with () where nothing can differ"
+        )
+        for n, other in enumerate(other_backends):
+            name = f"other_backends[{n}]"
+            theirs = scored_alone(other, sequences_of(other))
+            assert not _agree(alone, theirs, self.tolerance), (
+                f"{name} gives the numbers of `backend`, so that it shows nothing: give it "
+                "another model, or an option that moves a number"
+            )
+            assert fingerprint(other.facts) != fingerprint(backend.facts), (
+                f"{name} gives other numbers by the same facts, {dict(other.facts)}"
+            )
+
+    @rule(HOOK)
     def test_a_batch_of_texts_is_encoded_as_each_alone(self, backend: Backend) -> None:
         """Where there is `encode_batch`, it gives what `encode` gives for each text."""
         if isinstance(backend, EncodesBatches):
@@ -189,3 +240,11 @@ class BackendContract:
                 together = backend.encode_batch(TEXTS, markup=markup)
                 alone = [backend.encode(text, markup=markup) for text in TEXTS]
                 assert list(together) == alone, f"markup={markup}: {together}, alone {alone}"
+
+
+def _agree(
+    some: Iterable[tuple[Floats, ...]], others: Iterable[tuple[Floats, ...]], tolerance: float
+) -> bool:
+    """Whether no text has another number of tokens, or a token that is off beyond the tolerance."""
+    pairs = zip(itertools.chain(*some), itertools.chain(*others), strict=True)
+    return all(len(a) == len(b) and (np.abs(a - b) <= tolerance).all() for a, b in pairs)

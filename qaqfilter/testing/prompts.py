@@ -60,10 +60,7 @@ class PromptContract(ComponentContract):
         """`request` gives a `Request` or a `Joint` for each likelihood that the format has."""
         assert known and not {*known} - {*LIKELIHOODS}, f"`known` is {known}"
         for likelihood in known:
-            for one in records:
-                found = prompt.request(likelihood, one)
-                right = isinstance(found, Request | Joint)
-                assert right, f"{likelihood} of {one.id} is a {type(found).__name__}"
+            _requests(prompt, (likelihood,), records)
 
     @rule(HOOK)
     def test_unknown_likelihoods_are_a_prompt_error(
@@ -173,4 +170,8 @@ class PromptContract(ComponentContract):
 def _requests(
     prompt: PromptFormat, likelihoods: tuple[str, ...], records: list[Record]
 ) -> list[tuple[str, Record, Request | Joint]]:
-    return [(name, one, prompt.request(name, one)) for name in likelihoods for one in records]
+    found = [(name, one, prompt.request(name, one)) for name in likelihoods for one in records]
+    for name, one, request in found:
+        right = isinstance(request, Request | Joint)
+        assert right, f"{name} of {one.id} is a {type(request).__name__}, no Request or Joint"
+    return found

@@ -181,7 +181,13 @@ class SelectorContract(ComponentContract):
             moved = table_for(selector, records, order=order, others=other_columns)
             straight, turned = selector.score(table), selector.score(moved)
             for name in straight:
-                _equal(np.asarray(straight[name])[order], turned[name], f"{name} in another order")
+                one, two = (np.asarray(values[name]) for values in (straight, turned))
+                for values in (one, two):
+                    assert values.shape == (len(table),), (
+                        f"{name}: {values.shape} of {len(table)} rows; each column is as long as "
+                        "the table, so nothing can be compared"
+                    )
+                _equal(one[order], two, f"{name} in another order")
 
     @rule(HOOK)
     def test_decisions_fit_the_table(self, selector: Any, table: Table) -> None:

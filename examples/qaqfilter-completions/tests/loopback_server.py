@@ -76,6 +76,8 @@ def choice(mood, index, ids):
         sequence = TokenSequence(tuple(ids), ((1, len(ids)),))
         values = [None, *BACKEND.logprobs([sequence])[0][0].tolist(), -0.25]
     tokens = [f"token_id:{one}" for one in [*ids, 7]]
+    if mood == "another-model":
+        values = [None, *(2 * value for value in values[1:])]
     if mood == "generated-only":  # llama.cpp's server
         tokens, values = tokens[-1:], values[-1:]
     if mood == "shifted":  # numbers moved one to the left

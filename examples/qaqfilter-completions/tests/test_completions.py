@@ -101,6 +101,13 @@ class TestContract(BackendContract):
         yield backend
         backend.close()
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_backends(cls, server):
+        other = CompletionsBackend(CompletionsOptions(url=server + "/another-model"))
+        yield [other]
+        other.close()
+
 
 # --- numbers ----------------------------------------------------------------------------
 
