@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import qaqfilter.pickling  # noqa: F401 - registers how records travel
 from qaqfilter.errors import QaqfilterError, UsageError
 from qaqfilter.execution import Divided
 from qaqfilter.input_parts import InputPart
