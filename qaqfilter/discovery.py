@@ -23,6 +23,9 @@ GROUP = "qaqfilter"
 SLOW = 1.0
 """Seconds from which on a plugin's loading is worth a line."""
 
+BUNDLED = "qaqfilter "
+"""How the distribution of bundled plugins begins, of which users cannot mend anything."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +71,7 @@ def timed(plugin: str, distribution: str, seconds: dict[str, float]) -> Iterator
     started = time.perf_counter()
     yield
     seconds[plugin] = time.perf_counter() - started
-    if seconds[plugin] >= SLOW:
+    if seconds[plugin] >= SLOW and not distribution.startswith(BUNDLED):
         _log.info("%s", told_slow(plugin, distribution, seconds[plugin]))
 
 

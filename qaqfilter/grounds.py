@@ -15,14 +15,12 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from qaqfilter.blocks import Block
+from qaqfilter.discovery import BUNDLED
 from qaqfilter.named_paths import NamedPath
 from qaqfilter.options import LOCATION, fields_marked
 from qaqfilter.recipe import Recipe
 from qaqfilter.selectors import Measures
 from qaqfilter.stamps import Stamp, code_digest, stamped, stamps_differ
-
-_BUNDLED = "qaqfilter "
-"""Who offers the bundled plugins: between versions their numbers stay, or the changelog says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +173,8 @@ def _code(block: Block, recipe: Recipe) -> tuple[str, Code | None]:
     plugin = block.plugin
     name = f"{plugin.kind} {plugin.name}"
     offer = recipe.manager.offers.get((plugin.kind, plugin.name))
-    if offer is None or offer.distribution.startswith(_BUNDLED):
-        return name, None
+    if offer is None or offer.distribution.startswith(BUNDLED):
+        return name, None  # between versions their numbers stay, or the changelog says so
     given = Path(offer.distribution) in recipe.manager.files
     by = f"--plugin {Path(offer.distribution).name}" if given else offer.distribution
     return name, Code(by, code_digest(_sources(offer.registered)))
