@@ -58,7 +58,7 @@ def test_bundled_plugins_come_in_by_entry_points(manager):
     )
     assert {"plain", "chat", "jinja"} <= set(manager.names("prompt"))
     assert {"path", "hf", "pypi"} <= set(manager.names("model"))
-    assert manager.names("executor") == ["local"]
+    assert manager.names("executor") == ["local", "ray"]
     assert manager.broken == []
     assert {offer.distribution for offer in manager.offers.values()} == {"qaqfilter 0.1.0"}
 
