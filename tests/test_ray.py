@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import qaqfilter_embedded
 from qaqfilter import UsageError
 from qaqfilter_ray.cluster import Crew, crews
 from qaqfilter_ray.cluster import Node as There
@@ -37,6 +38,8 @@ steps:
 output: {use: jsonl, path: out}
 run: {window: %d, store: store}
 """
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+WEAK = Path(qaqfilter_embedded.__file__).parent / "weak"
 SAME = ("kept.jsonl", "rejected.jsonl", "scores.parquet", "quarantine.jsonl")
 KILLER = """
 import os, signal, time
@@ -427,6 +430,29 @@ def test_what_a_node_lacks_is_told_before_anything_is_read(two_thousand) -> None
             other.kill()
     assert "the run cannot go to this cluster:\n  node " in text
     assert "no backend is called 'ngram'" in text and "Blocked by QAQFILTER_BLOCK_PLUGINS" in text
+    assert "reading" not in text
+
+
+def test_a_model_that_a_node_cannot_see_is_told(two_thousand, tmp_path, monkeypatch) -> None:
+    """The hub's cache of one node has it, that of the other has not, and there is no network."""
+    hub = tmp_path / "seen" / "hub" / "models--org--name"
+    shutil.copytree(WEAK, hub / "snapshots" / COMMIT)
+    (hub / "refs").mkdir()
+    (hub / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "seen"))
+    use = 'models.strong={"use": "reference", "model": "hf:org/name"}'
+    words = ("--set", use, "--set", "output.path=never", "--limit", "20")
+    with cluster(1) as (address, folder):
+        alone = ray(address=address, num_cpus=0.5)
+        run(two_thousand, *words, "--set", alone, "--set", "run.store=false", "--replace")
+        other = Node(folder, f"--address={address}", "--num-cpus=1", HF_HOME=str(tmp_path / "none"))
+        try:
+            text = run(two_thousand, *words, "--set", alone, "--replace", code=2)
+        finally:
+            other.kill()
+    (line,) = (line for line in text.splitlines() if line.startswith("  node "))
+    assert "models.strong.model: " in line and "org/name" in line
     assert "reading" not in text
 
 
