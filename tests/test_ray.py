@@ -274,15 +274,21 @@ def test_dying_workers_and_a_dying_driver_change_nothing(tmp_path) -> None:
                 done += kill(numbers.choice(there))
         return done
 
+    # The same numbers, so slowly that there is somebody to kill.
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(KILLER.replace("        if any(", "        time.sleep(0.2)\n        if any("))
+    slow = ("--plugin", plugin, "--set", "models.strong.use=killer", "--set", ray())
     mark = Marked()
-    first = qaqfilter("run", recipe, "--set", ray(), mark=mark)
+    first = qaqfilter("run", recipe, *slow, mark=mark)
     assert kills(first, mark, 5) == 5, said(first)
-    time.sleep(6)  # scores of a window are stored five seconds after the first of them at most
+    while not [*(tmp_path / "store").rglob("*.parquet")]:
+        assert first.poll() is None, said(first)
+        time.sleep(0.1)
     assert first.poll() is None, "the run ended before its driver was killed"
     first.kill()
     first.communicate()
     mark.kill()
-    second = qaqfilter("run", recipe, "--set", ray(), mark=mark)
+    second = qaqfilter("run", recipe, *slow, mark=mark)
     assert kills(second, mark, 5) == 5, said(second)
     text = said(second)
     same(tmp_path / "local", tmp_path / "out")

@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -182,24 +183,40 @@ def check_nodes(run: Travels, options: RayOptions, models: Sequence[str]) -> Non
     """Ask every node on which a worker may be what it lacks for the run. Raises UsageError."""
     there = nodes()
     gpus_there = sum(node.gpus for node in there)
-    sizes = [options.of(model) for model in models]
-    asked = {}
-    for node in there:
-        for size in sizes:
-            gpus = size.num_gpus if size.num_gpus is not None else float(gpus_there > 0)
-            if node.room(size.num_cpus or 1.0, gpus):
-                where = NodeAffinitySchedulingStrategy(node.id, soft=False)
-                look = ray.remote(_look()).options(
-                    num_cpus=0, max_retries=0, scheduling_strategy=where
-                )
-                asked[node.name] = look.remote(pickle.dumps(run))
-    lacking: dict[str, Sequence[str]] = {}
-    for name, answer in asked.items():
+    sizes = [
+        (size.num_cpus or 1.0, float(gpus_there > 0) if size.num_gpus is None else size.num_gpus)
+        for size in map(options.of, models)
+    ]
+    asked = [node for node in there if any(node.room(*size) for size in sizes)]
+    answers = {node.name: _asked(node, pickle.dumps(run)) for node in asked}
+    _refuse({node.name: _answer(node, pickle.dumps(run), answers[node.name]) for node in asked})
+
+
+def _asked(node: Node, run: bytes) -> Any:
+    """A reference to what the node lacks."""
+    where = NodeAffinitySchedulingStrategy(node.id, soft=False)
+    look = ray.remote(_look()).options(num_cpus=0, max_retries=0, scheduling_strategy=where)
+    return look.remote(run)
+
+
+def _answer(node: Node, run: bytes, answer: Any) -> Sequence[str]:
+    """What the node lacks. A node that joins or leaves just now is unknown to some of Ray's parts:
+    it is asked again, as long as it is there.
+    """
+    until = time.monotonic() + LOOK_SECONDS
+    while True:
         try:
-            lacking[name] = ray.get(answer, timeout=LOOK_SECONDS)
+            found: Sequence[str] = ray.get(answer, timeout=LOOK_SECONDS)
+            return found
+        except ray.exceptions.TaskUnschedulableError as error:
+            if node.id not in {one.id for one in nodes()}:
+                return ()
+            if time.monotonic() > until:
+                return [f"takes no task: {error}"]
+            time.sleep(1)
+            answer = _asked(node, run)
         except ray.exceptions.RayError as error:
-            lacking[name] = [f"does not answer: {type(error).__name__}: {error}"]
-    _refuse(lacking)
+            return [f"does not answer: {type(error).__name__}: {error}"]
 
 
 def _look() -> Any:
